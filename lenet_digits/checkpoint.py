@@ -1,0 +1,166 @@
+"""Weights on disk: save, verify, load; knows the shipped ones, and nothing of pictures.
+
+Only tensors are ever read: safetensors, or a plain state dict with torch's ``weights_only``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+import warnings
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from lenet_digits.model import LeNet5
+
+WEIGHTS_FILE = "model.safetensors"
+# Of the file this version of the package ships: what `load_model()` insists on.
+SHIPPED_SHA256 = "0" * 64
+MAX_BYTES = 4 * 2**20  # a file of these 61,706 float32 weights has 0.25 MiB
+
+
+class WeightsError(ValueError):
+    """A file that does not hold LeNet-5's weights, or not the ones it should."""
+
+
+def weights_directory() -> Path:
+    """The folder of the shipped weights: inside an installed package, beside one in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "weights"
+    return inside if inside.is_dir() else package.parent / "weights"
+
+
+def write_atomically(path: str | PathLike[str], content: bytes) -> None:
+    """Write a file that appears under its name whole or not at all."""
+    target = Path(path)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def save_weights(model: LeNet5, path: str | PathLike[str]) -> str:
+    """Write the weights as safetensors, or as a state dict where ``path`` ends in ``.pth``.
+
+    Returns the SHA-256 of the file, in hexadecimal. The same weights give the same safetensors
+    file. Raises OSError where it cannot be written.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if Path(path).suffix in (".pth", ".pt"):
+        import io
+
+        buffer = io.BytesIO()
+        torch.save(tensors, buffer)
+        content = buffer.getvalue()
+    else:
+        content = save_safetensors(tensors, metadata={"format": "pt"})
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_model(
+    source: str | PathLike[str] | None = None, *, device: str | torch.device | None = None
+) -> LeNet5:
+    """LeNet-5 with its weights, ready to predict (eval mode, float32).
+
+    Args:
+        source: None for the weights shipped with the package, verified by SHA-256; or the path of
+            a safetensors file, or of a plain state dict (``.pth``) as ``torch.save`` writes it.
+            A state dict may name its layers otherwise, if their shapes in order are LeNet-5's.
+        device: where to put the model; the CPU by default.
+
+    Raises:
+        WeightsError: the file is not what it should be; the message says how.
+        FileNotFoundError: there is no such file.
+    """
+    path = weights_directory() / WEIGHTS_FILE if source is None else Path(source)
+    content = _read(path)
+    if source is None and hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
+        raise WeightsError(
+            f"{path} is not the file this version of lenet-digits shipped with (its SHA-256 "
+            "differs). Reinstall: pip install --force-reinstall --no-deps lenet-digits"
+        )
+    model = LeNet5()
+    model.load_state_dict(_matched(_parsed(content, path), model.state_dict(), path))
+    return model.to(device or "cpu").eval()
+
+
+def _read(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"There is no weights file {path}.")
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; name the weights file in it.")
+    if path.stat().st_size > MAX_BYTES:
+        raise WeightsError(
+            f"{path} has {path.stat().st_size:,} bytes; LeNet-5's weights take about 250,000."
+        )
+    content = path.read_bytes()
+    if content.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"{path} is a Git LFS pointer, not the weights themselves. Fetch them: git lfs pull"
+        )
+    return content
+
+
+def _parsed(content: bytes, path: Path) -> Mapping[str, Tensor]:
+    if path.suffix not in (".pth", ".pt", ".bin"):
+        try:
+            return load_safetensors(content)
+        except SafetensorError as error:
+            raise WeightsError(f"{path} is not a safetensors file, or is damaged.") from error
+    import io
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"{path} is not a plain state dict (tensors by name, as "
+            "torch.save(model.state_dict(), path) writes it), or is damaged."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(
+            f"{path} holds a {type(state).__name__}, not a plain state dict (tensors by name)."
+        )
+    return state
+
+
+def _matched(
+    found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
+) -> dict[str, Tensor]:
+    """The tensors found, under the names wanted: by name, or else in order, if shapes agree."""
+    if set(found) != set(wanted) and len(found) == len(wanted):
+        found = dict(zip(wanted, found.values(), strict=True))
+    for name, tensor in wanted.items():
+        if name not in found:
+            raise WeightsError(f"{path} lacks the tensor {name!r} of LeNet-5.")
+        if found[name].shape != tensor.shape:
+            raise WeightsError(
+                f"{path}: the tensor {name!r} has shape {tuple(found[name].shape)}; LeNet-5's has "
+                f"{tuple(tensor.shape)}."
+            )
+        if not found[name].is_floating_point() or not bool(found[name].isfinite().all()):
+            raise WeightsError(f"{path}: the tensor {name!r} is not all finite numbers.")
+    extra = sorted(set(found) - set(wanted))
+    if extra:
+        raise WeightsError(f"{path} has a tensor {extra[0]!r} that LeNet-5 has not.")
+    return {name: found[name] for name in wanted}

@@ -1,0 +1,68 @@
+"""MNIST as uint8 tensors, through torchvision; knows nothing of models or of other pictures."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import platformdirs
+import torch
+from torch import Tensor
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """MNIST is neither on this disk nor to be had from the network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Labelled digits: images (N, 28, 28) uint8, ink 255 on 0; labels (N,) int64 in 0..9."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: slice | Tensor) -> Digits:
+        return Digits(self.images[index], self.labels[index])
+
+
+def default_root() -> Path:
+    """Where MNIST is kept: ``LENET_DIGITS_DATA`` if set, else a cache directory of the user's."""
+    configured = os.environ.get("LENET_DIGITS_DATA")
+    return Path(configured) if configured else platformdirs.user_cache_path("lenet-digits")
+
+
+def load_mnist(
+    root: str | PathLike[str] | None = None, *, download: bool = True
+) -> tuple[Digits, Digits]:
+    """The 60,000 training and 10,000 test digits of MNIST (LeCun, Cortes and Burges, 1998).
+
+    ``root`` holds ``MNIST/raw/`` as torchvision lays it out; by default, see `default_root`.
+    What is missing is downloaded there, with a progress bar, unless ``download`` is False.
+
+    Raises:
+        DatasetNotFoundError: the files are not there and could not be downloaded.
+        ImportError: torchvision does not work with the torch that is installed.
+    """
+    folder = Path(root) if root is not None else default_root()
+    try:
+        from torchvision.datasets import MNIST
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mismatched binary operators
+        raise ImportError(
+            f"torchvision does not work with the torch {torch.__version__} installed here "
+            f"({error}). Reinstall both together: pip install --force-reinstall torch torchvision"
+        ) from error
+    try:
+        train, test = (MNIST(str(folder), train=split, download=download) for split in (True, False))
+    except (RuntimeError, OSError) as error:  # torchvision raises RuntimeError for "not found"
+        raise DatasetNotFoundError(
+            f"MNIST is not in {folder / 'MNIST' / 'raw'} and was not downloaded ({error}). "
+            "Three ways out: connect to the internet and run again; copy the four MNIST files "
+            "there; or name a folder that has them, with the data argument (--data) or the "
+            "environment variable LENET_DIGITS_DATA."
+        ) from error
+    return Digits(train.data, train.targets), Digits(test.data, test.targets)
