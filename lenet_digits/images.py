@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     ImageInput: TypeAlias = (
         str | os.PathLike[str] | bytes | BinaryIO | Image.Image | NDArray[Any] | Tensor
     )
+else:
+    ImageInput = Any
 
 METHODS = ("mnist", "center-crop")
 
