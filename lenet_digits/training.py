@@ -1,0 +1,472 @@
+"""Training and evaluation: the recipes, resumable runs; knows nothing of plots or of the CLI.
+
+A run's directory holds ``checkpoint.safetensors`` (all it takes to go on) after every epoch, and
+``model.safetensors`` and ``metrics.json`` at the end. Nothing half-written bears these names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lenet_digits import __version__
+from lenet_digits.augmentation import distort
+from lenet_digits.checkpoint import WEIGHTS_FILE, save_weights, write_atomically
+from lenet_digits.mnist import Digits, load_mnist
+from lenet_digits.model import NUM_CLASSES, LeNet5
+from lenet_digits.strokes import draw_digits, draw_nondigits
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+METRICS_FILE = "metrics.json"
+DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some
+NONDIGIT = -1  # label of a drawn non-digit: its target is the uniform distribution
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: what a run needs besides digits and a seed."""
+
+    epochs: int = 50
+    batch_size: int = 100
+    learning_rate: float = 1e-3  # the highest, where it changes
+    weight_decay: float = 0.0
+    warmup: float = 0.0  # share of all steps in which the rate climbs linearly from 0
+    cosine: bool = False  # whether the rate then falls to 0 along a cosine; else it stays
+    ema: float = 0.0  # decay per step of the weights' moving average; 0: none
+    distortion: float = 0.0  # strength of `augmentation.distort`
+    polish: float = 0.0  # share of the epochs, the last ones, with half the distortion
+    drawn: float = 0.0  # drawn digits shown per epoch, as a share of MNIST's
+    nondigits: float = 0.0  # drawn non-digits shown per epoch, as a share of MNIST's
+
+
+RECIPES = {
+    "original": Recipe(),
+    "best": Recipe(
+        epochs=150,
+        batch_size=128,
+        learning_rate=4e-3,
+        weight_decay=1e-2,
+        warmup=0.1,
+        cosine=True,
+        ema=0.999,
+        distortion=1.0,
+        polish=0.1,
+        drawn=0.2,
+        nondigits=0.1,
+    ),
+}
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot start, go on or be trusted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How a model did on labelled digits.
+
+    Attributes:
+        loss: mean cross-entropy, in nats.
+        confusion: (10, 10) int64, digits counted by [true label, answer].
+    """
+
+    loss: float
+    confusion: Tensor
+
+    @property
+    def count(self) -> int:
+        """How many digits were read."""
+        return int(self.confusion.sum())
+
+    @property
+    def errors(self) -> int:
+        """How many were read wrong."""
+        return self.count - int(self.confusion.trace())
+
+    @property
+    def accuracy(self) -> float:
+        """Share read right, in [0, 1]."""
+        return 1 - self.errors / self.count
+
+    @property
+    def per_digit(self) -> list[float]:
+        """Share read right of each digit 0 to 9; NaN for one that is absent."""
+        return (self.confusion.diagonal() / self.confusion.sum(dim=1)).tolist()
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch; the losses are mean cross-entropies in nats."""
+
+    epoch: int  # counted from 1
+    train_loss: float  # the training cost, over the digits as the epoch showed them
+    test_loss: float
+    test_accuracy: float  # in [0, 1]
+    learning_rate: float  # at the epoch's end
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """A finished run: the model, every epoch's record, and the final evaluation."""
+
+    model: LeNet5
+    epochs: list[EpochRecord]
+    evaluation: Evaluation
+    metrics: dict[str, Any]  # what metrics.json holds
+
+
+def as_canvases(images: Tensor) -> Tensor:
+    """MNIST's bytes as canvases: (N, 28, 28) uint8 to (N, 1, 28, 28) float32 in [0, 1]."""
+    return images[:, None].float() / 255
+
+
+def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
+    """Read labelled digits; the model stays as it is.
+
+    Raises ValueError where there are no digits.
+    """
+    if not len(digits):
+        raise ValueError("There are no digits to evaluate on.")
+    device = next(model.parameters()).device
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64, device=device)
+    with torch.inference_mode():
+        for images, labels in zip(
+            digits.images.split(1000), digits.labels.split(1000), strict=True
+        ):
+            truth = labels.to(device)
+            logits = model(as_canvases(images.to(device)))
+            loss += F.cross_entropy(logits.double(), truth, reduction="sum")
+            confusion += torch.bincount(
+                truth * NUM_CLASSES + logits.argmax(dim=1), minlength=len(confusion)
+            )
+    return Evaluation(
+        loss=float(loss) / len(digits),
+        confusion=confusion.view(NUM_CLASSES, NUM_CLASSES).cpu(),
+    )
+
+
+def train(
+    digits: tuple[Digits, Digits] | None = None,
+    *,
+    recipe: str | Recipe = "original",
+    epochs: int | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    limit: int | None = None,
+    holdout: int = 0,
+    output: str | PathLike[str] | None = None,
+    resume: bool = False,
+    on_batch: Callable[[int, int, float], None] | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> TrainingRun:
+    """Train LeNet-5 from scratch, and evaluate it after every epoch.
+
+    The defaults are the original recipe: 50 epochs over MNIST in batches of 100, Adam at 1e-3,
+    cross-entropy, accuracy on the test digits after every epoch.
+
+    Args:
+        digits: training and test digits; those of `load_mnist` by default.
+        recipe: ``"original"``, ``"best"`` (the one behind the shipped weights), or a `Recipe`.
+        epochs: how many, if not the recipe's number.
+        seed: of every random choice; same seed, machine and versions give the same weights.
+        device: where to train; the CPU by default.
+        limit: use only the first so many training digits.
+        holdout: put the last so many training digits aside and evaluate on them instead of on the
+            test digits: for choosing among recipes.
+        output: directory for the checkpoint, weights and metrics; nothing is written without.
+        resume: go on from the last finished epoch in ``output``, if there is one. The weights end
+            up bit for bit those of an uninterrupted run.
+        on_batch: called as (batch, batches of the epoch, mean training loss so far).
+        on_epoch: called with each epoch's record, after its checkpoint is safe.
+
+    Raises:
+        TrainingError: the loss is no longer finite, the directory holds a run already, or the run
+            to resume is another or damaged.
+        DatasetNotFoundError: see `load_mnist`.
+        ValueError: an argument is out of range.
+    """
+    chosen = _recipe(recipe, epochs)
+    training, testing = digits or load_mnist()
+    training, testing = _split(training, testing, limit=limit, holdout=holdout)
+    run = _Run(training, chosen, seed=seed, device=torch.device(device or "cpu"))
+    run.identity |= {"limit": limit, "holdout": holdout}
+    folder = Path(output) if output is not None else None
+    if folder is not None:
+        run.open(folder, resume=resume)
+    while len(run.records) < chosen.epochs:
+        began = time.perf_counter()
+        train_loss = run.epoch(on_batch)
+        result = evaluate(run.result, testing)
+        run.records.append(
+            EpochRecord(
+                epoch=len(run.records) + 1,
+                train_loss=train_loss,
+                test_loss=result.loss,
+                test_accuracy=result.accuracy,
+                learning_rate=run.rate(),
+                seconds=time.perf_counter() - began,
+            )
+        )
+        if folder is not None:
+            run.save(folder)
+        if on_epoch is not None:
+            on_epoch(run.records[-1])
+    model = run.result.cpu().eval()
+    evaluation = evaluate(model, testing)
+    metrics = run.identity | {
+        "evaluated_on": f"{holdout:,} held-out training digits" if holdout else "the test digits",
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "confusion": evaluation.confusion.tolist(),
+        "epochs": [asdict(record) for record in run.records],
+        "versions": {
+            "lenet_digits": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "device": str(run.device),
+            "threads": torch.get_num_threads(),
+        },
+    }
+    if folder is not None:
+        metrics["sha256"] = save_weights(model, folder / WEIGHTS_FILE)
+        write_atomically(folder / METRICS_FILE, json.dumps(metrics, indent=2).encode())
+    return TrainingRun(model, run.records, evaluation, metrics)
+
+
+def _recipe(recipe: str | Recipe, epochs: int | None) -> Recipe:
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ValueError(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
+        recipe = RECIPES[recipe]
+    recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
+    if recipe.epochs < 1:
+        raise ValueError(f"epochs is {recipe.epochs}; it must be 1 or more.")
+    return recipe
+
+
+def _split(
+    training: Digits, testing: Digits, *, limit: int | None, holdout: int
+) -> tuple[Digits, Digits]:
+    if not 0 <= holdout < len(training):
+        raise ValueError(f"holdout is {holdout}; it must be from 0 to {len(training) - 1}.")
+    if holdout:
+        training, testing = training[:-holdout], training[-holdout:]
+    if limit is not None:
+        if limit < 1:
+            raise ValueError(f"limit is {limit}; it must be 1 or more.")
+        training = training[:limit]
+    return training, testing
+
+
+class _Run:
+    """All the state of a run, in memory and in its checkpoint."""
+
+    def __init__(self, digits: Digits, recipe: Recipe, *, seed: int, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        self.identity: dict[str, Any] = {
+            "recipe": asdict(recipe),
+            "seed": seed,
+            "data_sha256": hashlib.sha256(
+                digits.images.numpy().tobytes() + digits.labels.numpy().tobytes()
+            ).hexdigest(),
+        }
+        self.records: list[EpochRecord] = []
+        self.step = 0
+        self.own = len(digits)
+        digits, self.drawn = _with_drawn(digits, recipe, seed)
+        self.images = digits.images.to(device)
+        self.labels = digits.labels.to(device)
+        # A row per label, the last (that of NONDIGIT) uniform.
+        self.targets = torch.cat(
+            [torch.eye(NUM_CLASSES), torch.full((1, NUM_CLASSES), 1 / NUM_CLASSES)]
+        ).to(device)
+        self.steps_per_epoch = math.ceil(
+            len(self.order(torch.Generator(device))) / recipe.batch_size
+        )
+        self.generator = torch.Generator(device).manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            # channels_last weights: a quarter faster to train on a CPU.
+            self.model = LeNet5().to(device, memory_format=torch.channels_last)
+        self.average = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+            if recipe.ema
+            else None
+        )
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=True
+        )
+
+    @property
+    def result(self) -> LeNet5:
+        """The network that counts: the average where there is one."""
+        network = self.average.module if self.average is not None else self.model
+        assert isinstance(network, LeNet5)
+        return network
+
+    def rate(self) -> float:
+        """The learning rate of the step to come."""
+        recipe, total = self.recipe, self.recipe.epochs * self.steps_per_epoch
+        warm = recipe.warmup * total
+        if self.step < warm:
+            return recipe.learning_rate * (self.step + 1) / warm
+        if not recipe.cosine:
+            return recipe.learning_rate
+        return (
+            recipe.learning_rate * (1 + math.cos(math.pi * (self.step - warm) / (total - warm))) / 2
+        )
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Which images an epoch shows, in which order: all of the digits, some of the drawn."""
+        picks = [torch.arange(self.own, device=self.device)]
+        begin = self.own
+        for pool, share in self.drawn:
+            shown = torch.randperm(pool, generator=generator, device=self.device)
+            picks.append(begin + shown[: round(share * self.own)])
+            begin += pool
+        images = torch.cat(picks)
+        return images[torch.randperm(len(images), generator=generator, device=self.device)]
+
+    def epoch(self, on_batch: Callable[[int, int, float], None] | None) -> float:
+        """Train through one epoch; returns the mean training loss."""
+        recipe = self.recipe
+        polishing = len(self.records) >= recipe.epochs * (1 - recipe.polish)
+        strength = recipe.distortion * (0.5 if polishing else 1.0)
+        self.model.train()
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        seen = batch = 0
+        # Distorting many batches at once costs half of what it costs batch by batch.
+        for chunk in self.order(self.generator).split(recipe.batch_size * 16):
+            canvases = as_canvases(self.images[chunk])
+            if strength:
+                canvases = distort(canvases, generator=self.generator, strength=strength)
+            targets = self.targets[self.labels[chunk]]
+            for x, y in zip(
+                canvases.split(recipe.batch_size), targets.split(recipe.batch_size), strict=True
+            ):
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.rate()
+                loss = F.cross_entropy(self.model(x), y)
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                self.step += 1
+                if self.average is not None:
+                    self.average.update_parameters(self.model)
+                total += loss.detach().double() * len(x)
+                seen += len(x)
+                batch += 1
+                if on_batch is not None:
+                    on_batch(batch, self.steps_per_epoch, float(total) / seen)
+        mean = float(total) / seen
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"The training loss is {mean} in epoch {len(self.records) + 1}: the learning rate "
+                f"{recipe.learning_rate} is too high for this recipe. The last finished epoch's "
+                "checkpoint is untouched."
+            )
+        return mean
+
+    def open(self, folder: Path, *, resume: bool) -> None:
+        """Take up the run in a directory, or make sure that a new one overwrites nothing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / CHECKPOINT_FILE
+        if not path.exists():
+            return
+        if not resume:
+            raise TrainingError(
+                f"{folder} holds a run already: resume it (--resume), or name another directory."
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                story = json.loads(file.metadata()["run"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            differing = [
+                key for key in story["identity"] if story["identity"][key] != self.identity.get(key)
+            ]
+            if differing:
+                raise TrainingError(
+                    f"The run in {folder} has another {' and '.join(differing)} than this one: "
+                    "resume it with what it began with, or name another directory."
+                )
+            self._restore(tensors)
+            self.records = [EpochRecord(**record) for record in story["epochs"]]
+            self.step = len(self.records) * self.steps_per_epoch
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+            if isinstance(error, TrainingError):
+                raise
+            raise TrainingError(
+                f"{path} is damaged ({error}); the run cannot be resumed. Start it anew in "
+                "another directory."
+            ) from error
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint: the weights, the optimiser's state, the random generator's."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {
+                f"average.{name}": value for name, value in self.average.state_dict().items()
+            }
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors["generator"] = self.generator.get_state()
+        story = {"identity": self.identity, "epochs": [asdict(record) for record in self.records]}
+        content = save_safetensors(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+            metadata={"run": json.dumps(story)},
+        )
+        write_atomically(folder / CHECKPOINT_FILE, content)
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        if self.average is not None:
+            self.average.load_state_dict(part("average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in part("optimizer.").items():
+            index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+        self.optimizer.load_state_dict(
+            {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
+        self.generator.set_state(tensors["generator"])
+
+
+def _with_drawn(
+    digits: Digits, recipe: Recipe, seed: int
+) -> tuple[Digits, list[tuple[int, float]]]:
+    """The digits with the pools of drawn ones appended, and each pool's size and share."""
+    rng = np.random.default_rng(seed)
+    images, labels, pools = [digits.images], [digits.labels], []
+    if recipe.drawn:
+        canvases, answers = draw_digits(DRAWN_POOL, rng=rng)
+        images.append(torch.from_numpy(canvases))
+        labels.append(torch.from_numpy(answers).long())
+        pools.append((DRAWN_POOL, recipe.drawn))
+    if recipe.nondigits:
+        canvases = draw_nondigits(DRAWN_POOL, rng=rng)
+        images.append(torch.from_numpy(canvases))
+        labels.append(torch.full((DRAWN_POOL,), NONDIGIT))
+        pools.append((DRAWN_POOL, recipe.nondigits))
+    return Digits(torch.cat(images), torch.cat(labels)), pools
