@@ -6,10 +6,11 @@ Only tensors are ever read: safetensors, or a plain state dict with torch's ``we
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-import pickle
-import tempfile
+import secrets
 import warnings
+import zipfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -26,6 +27,7 @@ WEIGHTS_FILE = "model.safetensors"
 # Of the file this version of the package ships: what `load_model()` insists on.
 SHIPPED_SHA256 = "0" * 64
 MAX_BYTES = 4 * 2**20  # a file of these 61,706 float32 weights has 0.25 MiB
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class WeightsError(ValueError):
@@ -42,18 +44,15 @@ def weights_directory() -> Path:
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
     """Write a file that appears under its name whole or not at all."""
     target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # mkstemp makes files that only their owner can read
-        Path(name).replace(target)
+        partial.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -63,10 +62,10 @@ def save_weights(model: LeNet5, path: str | PathLike[str]) -> str:
     Returns the SHA-256 of the file, in hexadecimal. The same weights give the same safetensors
     file. Raises OSError where it cannot be written.
     """
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     if Path(path).suffix in (".pth", ".pt"):
-        import io
-
         buffer = io.BytesIO()
         torch.save(tensors, buffer)
         content = buffer.getvalue()
@@ -84,7 +83,7 @@ def load_model(
     Args:
         source: None for the weights shipped with the package, verified by SHA-256; or the path of
             a safetensors file, or of a plain state dict (``.pth``) as ``torch.save`` writes it.
-            A state dict may name its layers otherwise, if their shapes in order are LeNet-5's.
+            Its layers may have other names, if their shapes are LeNet-5's.
         device: where to put the model; the CPU by default.
 
     Raises:
@@ -106,13 +105,18 @@ def load_model(
 def _read(path: Path) -> bytes:
     if not path.exists():
         raise FileNotFoundError(f"There is no weights file {path}.")
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder; name the weights file in it.")
-    if path.stat().st_size > MAX_BYTES:
+    if not path.is_file():  # a pipe or a device would never end
+        kind = "a folder; name the weights file in it" if path.is_dir() else "not a regular file"
+        raise WeightsError(f"{path} is {kind}.")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
         raise WeightsError(
-            f"{path} has {path.stat().st_size:,} bytes; LeNet-5's weights take about 250,000."
+            f"{path} has more than {MAX_BYTES:,} bytes; LeNet-5's weights take about 250,000."
         )
-    content = path.read_bytes()
     if content.startswith(b"version https://git-lfs"):
         raise WeightsError(
             f"{path} is a Git LFS pointer, not the weights themselves. Fetch them: git lfs pull"
@@ -124,43 +128,63 @@ def _parsed(content: bytes, path: Path) -> Mapping[str, Tensor]:
     if path.suffix not in (".pth", ".pt", ".bin"):
         try:
             return load_safetensors(content)
-        except SafetensorError as error:
+        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise WeightsError(f"{path} is not a safetensors file, or is damaged.") from error
-    import io
-
     try:
+        if _unpacked_size(content) > MAX_BYTES:
+            raise ValueError("compressed tensors of many times the file's size")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file makes torch.load raise nearly anything
         raise WeightsError(
             f"{path} is not a plain state dict (tensors by name, as "
             "torch.save(model.state_dict(), path) writes it), or is damaged."
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(
-            f"{path} holds a {type(state).__name__}, not a plain state dict (tensors by name)."
+            f"{path} does not hold tensors by name alone; save it anew with "
+            "torch.save(model.state_dict(), path)."
         )
     return state
+
+
+def _unpacked_size(content: bytes) -> int:
+    """Bytes that a ``.pth`` becomes in memory: torch unpacks compressed ones without a limit."""
+    file = io.BytesIO(content)
+    if not zipfile.is_zipfile(file):  # torch before 1.6 wrote bare pickles
+        return len(content)
+    with zipfile.ZipFile(file) as archive:
+        return sum(entry.file_size for entry in archive.infolist())
 
 
 def _matched(
     found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor]:
-    """The tensors found, under the names wanted: by name, or else in order, if shapes agree."""
+    """The tensors found, under the names wanted: by name or, where names differ, by shape."""
     if set(found) != set(wanted) and len(found) == len(wanted):
-        found = dict(zip(wanted, found.values(), strict=True))
+        # No two of LeNet-5's tensors share a shape: it tells which is which, in any order.
+        names = {tensor.shape: name for name, tensor in wanted.items()}
+        found = {names.get(tensor.shape, name): tensor for name, tensor in found.items()}
     for name, tensor in wanted.items():
         if name not in found:
-            raise WeightsError(f"{path} lacks the tensor {name!r} of LeNet-5.")
+            raise WeightsError(
+                f"{path} lacks LeNet-5's tensor {name!r} of shape {tuple(tensor.shape)}."
+            )
         if found[name].shape != tensor.shape:
             raise WeightsError(
                 f"{path}: the tensor {name!r} has shape {tuple(found[name].shape)}; LeNet-5's has "
                 f"{tuple(tensor.shape)}."
             )
-        if not found[name].is_floating_point() or not bool(found[name].isfinite().all()):
-            raise WeightsError(f"{path}: the tensor {name!r} is not all finite numbers.")
-    extra = sorted(set(found) - set(wanted))
-    if extra:
-        raise WeightsError(f"{path} has a tensor {extra[0]!r} that LeNet-5 has not.")
-    return {name: found[name] for name in wanted}
+    for name in found:
+        if name not in wanted:
+            raise WeightsError(f"{path} has a tensor {name!r} that LeNet-5 has not.")
+    return {name: _as_float32(found[name], name, path) for name in wanted}
+
+
+def _as_float32(tensor: Tensor, name: str, path: Path) -> Tensor:
+    if tensor.dtype in FLOATS and tensor.layout == torch.strided and not tensor.is_meta:
+        values = tensor.to(torch.float32)
+        if bool(values.isfinite().all()):
+            return values
+    raise WeightsError(f"{path}: the tensor {name!r} is not all finite float32 numbers.")

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """MNIST is neither on this disk nor to be had from the network."""
+    """MNIST is neither on this disk, whole, nor to be had from the network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,9 @@ class Digits:
 
 def default_root() -> Path:
     """Where MNIST is kept: ``LENET_DIGITS_DATA`` if set, else a cache directory of the user's."""
-    configured = os.environ.get("LENET_DIGITS_DATA")
-    return Path(configured) if configured else platformdirs.user_cache_path("lenet-digits")
+    if configured := os.environ.get("LENET_DIGITS_DATA"):
+        return Path(configured).expanduser()
+    return platformdirs.user_cache_path("lenet-digits")
 
 
 def load_mnist(
@@ -45,10 +47,11 @@ def load_mnist(
     What is missing is downloaded there, with a progress bar, unless ``download`` is False.
 
     Raises:
-        DatasetNotFoundError: the files are not there and could not be downloaded.
+        DatasetNotFoundError: the files are not there and could not be downloaded, or are damaged.
         ImportError: torchvision does not work with the torch that is installed.
     """
     folder = Path(root) if root is not None else default_root()
+    raw = folder / "MNIST" / "raw"
     try:
         from torchvision.datasets import MNIST
     except (ImportError, RuntimeError) as error:  # RuntimeError: mismatched binary operators
@@ -57,12 +60,25 @@ def load_mnist(
             f"({error}). Reinstall both together: pip install --force-reinstall torch torchvision"
         ) from error
     try:
-        train, test = (MNIST(str(folder), train=split, download=download) for split in (True, False))
-    except (RuntimeError, OSError) as error:  # torchvision raises RuntimeError for "not found"
+        return _split(MNIST, folder, True, download), _split(MNIST, folder, False, download)
+    # torchvision raises RuntimeError for "not found", and any of these on a damaged file.
+    except (RuntimeError, OSError, ValueError, TypeError, KeyError, AssertionError) as error:
+        names = [name.removesuffix(".gz") for name, _ in MNIST.resources]
+        if all((raw / name).is_file() for name in names):
+            raise DatasetNotFoundError(
+                f"MNIST in {raw} is damaged ({error!r}). Delete that folder and run again, online."
+            ) from error
         raise DatasetNotFoundError(
-            f"MNIST is not in {folder / 'MNIST' / 'raw'} and was not downloaded ({error}). "
+            f"MNIST is not in {raw} and was not downloaded ({error}). "
             "Three ways out: connect to the internet and run again; copy the four MNIST files "
             "there; or name a folder that has them, with the data argument (--data) or the "
             "environment variable LENET_DIGITS_DATA."
         ) from error
-    return Digits(train.data, train.targets), Digits(test.data, test.targets)
+
+
+def _split(dataset: Any, folder: Path, train: bool, download: bool) -> Digits:
+    split = dataset(str(folder), train=train, download=download)
+    images, labels = split.data, split.targets
+    if images.shape != (len(labels), 28, 28) or not len(labels) or int(labels.max()) > 9:
+        raise ValueError(f"images {tuple(images.shape)} and labels {tuple(labels.shape)}")
+    return Digits(images, labels)
