@@ -194,7 +194,8 @@ def train(
         output: directory for the checkpoint, weights and metrics; nothing is written without.
         resume: go on from the last finished epoch in ``output``, if there is one. The weights end
             up bit for bit those of an uninterrupted run.
-        on_batch: called as (batch, batches of the epoch, mean training loss so far).
+        on_batch: called as (batch, batches, mean training loss of the epoch so far); both count
+            the whole run, with what a resumed one has done before.
         on_epoch: called with each epoch's record, after its checkpoint is safe.
 
     Raises:
@@ -353,7 +354,7 @@ class _Run:
         strength = recipe.distortion * (0.5 if polishing else 1.0)
         self.model.train()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        seen = batch = 0
+        seen = 0
         # Distorting many batches at once costs half of what it costs batch by batch.
         for chunk in self.order(self.generator).split(recipe.batch_size * 16):
             canvases = as_canvases(self.images[chunk])
@@ -374,9 +375,9 @@ class _Run:
                     self.average.update_parameters(self.model)
                 total += loss.detach().double() * len(x)
                 seen += len(x)
-                batch += 1
                 if on_batch is not None:
-                    on_batch(batch, self.steps_per_epoch, float(total) / seen)
+                    total_steps = recipe.epochs * self.steps_per_epoch
+                    on_batch(self.step, total_steps, float(total) / seen)
         mean = float(total) / seen
         if not math.isfinite(mean):
             raise TrainingError(
