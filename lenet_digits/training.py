@@ -445,9 +445,12 @@ class _Run:
         if self.average is not None:
             self.average.load_state_dict(part("average."))
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self.model.parameters())
         for name, tensor in part("optimizer.").items():
-            index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = tensor
+            index, key = int(name.split(".")[0]), name.split(".")[1]
+            if tensor.ndim:  # the optimiser's arithmetic depends on the memory format
+                tensor = torch.empty_like(parameters[index]).copy_(tensor)
+            state.setdefault(index, {})[key] = tensor
         self.optimizer.load_state_dict(
             {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
         )
