@@ -36,7 +36,7 @@ RIGHT_ANSWERS = LinearSegmentedColormap.from_list("right answers", [PAPER, "#8fb
 WRONG_ANSWERS = LinearSegmentedColormap.from_list("wrong answers", ["#f7e3dc", RED])
 
 DPI = 150  # a figure 7 inches wide has 1,050 pixels: sharp at the width of a README
-STYLE = {
+STYLE: Any = {
     "axes.edgecolor": PALE,
     "axes.facecolor": PAPER,
     "axes.grid": True,
@@ -208,7 +208,9 @@ def plot_confusion(evaluation: Evaluation) -> Figure:
     axes.grid(False)
     most = max(1, int(counts[~right].max()))
     axes.imshow(np.where(right, counts, np.nan), cmap=RIGHT_ANSWERS, vmin=0)
-    axes.imshow(np.where(~right & (counts > 0), counts, np.nan), cmap=WRONG_ANSWERS, vmax=most, vmin=1)
+    axes.imshow(
+        np.where(~right & (counts > 0), counts, np.nan), cmap=WRONG_ANSWERS, vmax=most, vmin=1
+    )
     for (label, answer), count in np.ndenumerate(counts):
         dark = label != answer and count > most / 2
         axes.text(
