@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lenet_digits.checkpoint import WeightsError, load_model, save_weights
+    from lenet_digits.checkpoint import load_model, save_weights
+    from lenet_digits.hub import HubError
     from lenet_digits.images import CanvasSteps, NoInkError, UnreadableImageError, canvas_steps
     from lenet_digits.mnist import DatasetNotFoundError, Digits, load_mnist
-    from lenet_digits.model import LeNet5
+    from lenet_digits.model import LeNet5, WeightsError
     from lenet_digits.prediction import (
         Prediction,
         predict,
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "LeNet5": "model",
+    "HubError": "hub",
     "CanvasSteps": "images",
     "NoInkError": "images",
     "UnreadableImageError": "images",
@@ -40,7 +42,7 @@ _MODULE_OF = {
     "DatasetNotFoundError": "mnist",
     "Digits": "mnist",
     "load_mnist": "mnist",
-    "WeightsError": "checkpoint",
+    "WeightsError": "model",
     "load_model": "checkpoint",
     "save_weights": "checkpoint",
     "Prediction": "prediction",
@@ -60,6 +62,7 @@ __all__ = [
     "DatasetNotFoundError",
     "Digits",
     "Evaluation",
+    "HubError",
     "LeNet5",
     "NoInkError",
     "Prediction",

@@ -21,17 +21,12 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
+from lenet_digits.hub import MAX_BYTES, SHIPPED_SHA256, TIMEOUT, split_source
+from lenet_digits.hub import WEIGHTS_FILE as WEIGHTS_FILE
 from lenet_digits.model import LeNet5
+from lenet_digits.model import WeightsError as WeightsError
 
-WEIGHTS_FILE = "model.safetensors"
-# Of the file this version of the package ships: what `load_model()` insists on.
-SHIPPED_SHA256 = "0" * 64
-MAX_BYTES = 4 * 2**20  # a file of these 61,706 float32 weights has 0.25 MiB
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-class WeightsError(ValueError):
-    """A file that does not hold LeNet-5's weights, or not the ones it should."""
 
 
 def weights_directory() -> Path:
@@ -76,20 +71,32 @@ def save_weights(model: LeNet5, path: str | PathLike[str]) -> str:
 
 
 def load_model(
-    source: str | PathLike[str] | None = None, *, device: str | torch.device | None = None
+    source: str | PathLike[str] | None = None,
+    *,
+    device: str | torch.device | None = None,
+    timeout: float = TIMEOUT,
 ) -> LeNet5:
     """LeNet-5 with its weights, ready to predict (eval mode, float32).
 
     Args:
         source: None for the weights shipped with the package, verified by SHA-256; or the path of
             a safetensors file, or of a plain state dict (``.pth``) as ``torch.save`` writes it.
-            Its layers may have other names, if their shapes are LeNet-5's.
+            Its layers may have other names, if their shapes are LeNet-5's. Or "owner/name" or
+            "owner/name@revision" on the Hugging Face Hub, where only the strictly right
+            safetensors file will do; see `LeNet5.from_pretrained`.
         device: where to put the model; the CPU by default.
+        timeout: seconds after which to give the Hub up.
 
     Raises:
         WeightsError: the file is not what it should be; the message says how.
         FileNotFoundError: there is no such file.
+        HubError: the Hub did not deliver it.
     """
+    on_hub = split_source(source)
+    if on_hub is not None:
+        repo, revision = on_hub
+        model = LeNet5.from_pretrained(repo, revision=revision, timeout=timeout)
+        return model.to(device or "cpu")
     path = weights_directory() / WEIGHTS_FILE if source is None else Path(source)
     content = _read(path)
     if source is None and hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
@@ -97,8 +104,10 @@ def load_model(
             f"{path} is not the file this version of lenet-digits shipped with (its SHA-256 "
             "differs). Reinstall: pip install --force-reinstall --no-deps lenet-digits"
         )
-    model = LeNet5()
-    model.load_state_dict(_matched(_parsed(content, path), model.state_dict(), path))
+    with torch.device("meta"):  # no numbers: they would be drawn from the caller's generator
+        model = LeNet5()
+    tensors = _matched(_parsed(content, path), model.state_dict(), path)
+    model.load_state_dict(tensors, assign=True)
     return model.to(device or "cpu").eval()
 
 
@@ -186,5 +195,5 @@ def _as_float32(tensor: Tensor, name: str, path: Path) -> Tensor:
     if tensor.dtype in FLOATS and tensor.layout == torch.strided and not tensor.is_meta:
         values = tensor.to(torch.float32)
         if bool(values.isfinite().all()):
-            return values
+            return values.contiguous()
     raise WeightsError(f"{path}: the tensor {name!r} is not all finite float32 numbers.")

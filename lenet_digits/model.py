@@ -1,4 +1,4 @@
-"""LeNet-5: canvases in, logits out; knows nothing of pictures, files or training.
+"""LeNet-5: canvases in, logits out; knows nothing of pictures or training, and of files the Hub's.
 
 Names follow LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document
 Recognition" (1998), section II.B: C1, C3, C5 are convolutions, F6 and OUTPUT fully connected.
@@ -9,13 +9,54 @@ leaves some out), S2 and S4 are plain averages without trainable gain and bias, 
 
 from __future__ import annotations
 
+import json
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
+
+from lenet_digits.hub import TIMEOUT, WEIGHTS_FILE, HubError, fetch, split_source, upload
 
 IMAGE_SIZE = 28  # pixels a side of a canvas
 NUM_CLASSES = 10  # digits 0 to 9
 NUM_FEATURES = 84  # units of F6
+
+CONFIG_FILE = "config.json"
+CONFIG: dict[str, Any] = {  # what the Hub keeps beside the weights: there is nothing to configure
+    "architectures": ["LeNet5"],
+    "model_type": "lenet-5",
+    "image_size": IMAGE_SIZE,
+    "num_channels": 1,
+    "num_labels": NUM_CLASSES,
+}
+CARD = """---
+library_name: lenet-digits
+pipeline_tag: image-classification
+tags: [lenet, mnist, handwriting, safetensors]
+datasets: [ylecun/mnist]
+---
+
+# LeNet-5 for handwritten digits
+
+Weights for [lenet-digits](https://pypi.org/project/lenet-digits/):
+
+```python
+from lenet_digits import LeNet5, predict
+
+print(predict("digit.png", model=LeNet5.from_pretrained("REPO")))
+```
+"""
+
+
+class WeightsError(ValueError):
+    """Weights that are not LeNet-5's, or not the ones that they should be."""
 
 
 class LeNet5(nn.Module):
@@ -47,3 +88,94 @@ class LeNet5(nn.Module):
         """
         logits: Tensor = self.output(self.features(canvases))
         return logits
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        timeout: float = TIMEOUT,
+    ) -> LeNet5:
+        """The network with the weights of a repository on the Hub, in eval mode.
+
+        Strict: every tensor must be there, none other, all finite and of the right shape. Only
+        safetensors are read, never a pickle.
+
+        Args:
+            pretrained_model_name_or_path: "owner/name" or "owner/name@revision", or a folder that
+                `save_pretrained` wrote.
+            revision, token, cache_dir, local_files_only, timeout: see `lenet_digits.hub.fetch`.
+
+        Raises:
+            HubError: the Hub did not deliver the file.
+            WeightsError: it is not LeNet-5's; the message names every tensor that is wrong.
+        """
+        origin = str(pretrained_model_name_or_path)
+        if Path(origin).is_dir():
+            path = Path(origin, WEIGHTS_FILE)
+        else:
+            repo, at = split_source(origin) or (None, None)
+            if repo is None:
+                raise HubError(f"{origin} is neither a folder nor a repository (owner/name).")
+            path = fetch(
+                repo,
+                revision=revision or at,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                timeout=timeout,
+            )
+        model = cls()
+        try:
+            tensors = load_safetensors(path.read_bytes())
+        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise WeightsError(
+                f"{WEIGHTS_FILE} of {origin} is not a safetensors file, or is damaged."
+            ) from error
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
+                raise WeightsError(
+                    f"{WEIGHTS_FILE} of {origin}: the tensor {name!r} is not all finite numbers."
+                )
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:  # its lines name the tensors missing, extra and misshaped
+            faults = " ".join(str(error).split()[6:])
+            raise WeightsError(
+                f"{WEIGHTS_FILE} of {origin} does not hold LeNet-5's weights: {faults}"
+            ) from error
+        return model.eval()
+
+    def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
+        """Write ``model.safetensors`` and ``config.json`` into a folder, made if need be."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
+        }
+        (folder / WEIGHTS_FILE).write_bytes(save_safetensors(tensors, metadata={"format": "pt"}))
+        (folder / CONFIG_FILE).write_text(json.dumps(CONFIG, indent=2) + "\n", encoding="utf-8")
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Weights of LeNet-5",
+        private: bool | None = None,
+        token: str | bool | None = None,
+    ) -> str:
+        """Upload the weights, with a short model card, to the Hub; returns the commit's hash.
+
+        ``lenet-digits push`` uploads the shipped weights with all that is known of them instead.
+
+        Raises:
+            HubError: the Hub cannot be reached or refuses; the message says why.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            Path(folder, "README.md").write_text(CARD.replace("REPO", repo_id), encoding="utf-8")
+            return upload(folder, repo_id, private=private, token=token, message=commit_message)
