@@ -36,8 +36,9 @@ STROKE = 2.0  # pixels: median stroke width of MNIST at 28x28 (twice the area ov
 
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 50_000_000  # of a picture, as its header states them; a large phone photo has 50 MP
+REACH = 0.33
 WORK_SIZE = 256  # pixels: longest side at which ink is looked for; 9x the canvas
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 Canvas: TypeAlias = NDArray[np.float32]  # (28, 28), ink 1 on background 0
 
@@ -117,7 +118,7 @@ def read(image: ImageInput) -> Image.Image:
     """The picture as an upright RGB Pillow image, alpha composited over the paper it implies."""
     if isinstance(image, Image.Image):
         page = image
-    elif hasattr(image, "__array__") or hasattr(image, "detach"):
+    elif hasattr(image, "__array__") or hasattr(image, "cpu"):
         return _from_array(image)
     else:
         page = _open(image)
@@ -288,43 +289,69 @@ def _center_crop(page: Image.Image) -> CanvasSteps:
 
 def flatten(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The ink of a (H, W, 3) picture, bright on an even dark ground: (H, W) float32 in [0, 1]."""
-    colours = np.asarray(picture / 255, np.float32)
-    if _is_light_on_dark(colours):
-        colours = np.asarray(1 - colours, np.float32)
-    paper = _paper(colours)
-    absorbed = np.clip(1 - colours / paper, 0, 1)  # share of the light each channel loses to ink
-    strength = absorbed.max(axis=2)
-    inked = absorbed[strength >= np.quantile(strength, 0.99)]
-    weights = inked.mean(axis=0) + 1e-6
-    # Matched filter: each channel counts as much as the ink shows in it.
-    contrast = absorbed @ (weights / weights.sum())
-    return np.asarray(contrast, np.float32)
+    colours = np.asarray(picture / np.float32(255), np.float32)
+    if _is_light_on_dark(picture):
+        colours = 1 - colours
+    if (picture == picture[:, :, :1]).all():
+        grey = colours[:, :, 0]
+    else:
+        grey = cv2.transform(colours, _filter(colours)[None])
+    return _absorbed(np.ascontiguousarray(grey))
 
 
-def _is_light_on_dark(colours: NDArray[np.float32]) -> bool:
-    grey = colours.mean(axis=2)
+def _is_light_on_dark(picture: NDArray[np.uint8]) -> bool:
+    """Whether the ink is the lighter side.
+
+    On an even ground the border and the larger area are ground. On an uneven one (a photo) the
+    strokes decide: they are gone after a narrow opening or closing, shadows and gaps after none.
+    """
+    grey = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).mean(axis=2)
     low, high = np.quantile(grey, (0.005, 0.995))
-    middle = (low + high) / 2
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    return bool((border < middle).mean() + (grey < middle).mean() > 1)
+    if (np.abs(border - np.median(border)) < 6).mean() > 0.7:
+        middle = (low + high) / 2
+        return bool((border < middle).mean() + (grey < middle).mean() > 1)
+    return _strokeness(-grey) > _strokeness(grey)
 
 
-def _paper(colours: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the paper under the ink looks like: a closing wider than any stroke, smoothed."""
-    height, width = colours.shape[:2]
-    scale = 4
-    small = cv2.resize(
-        cv2.blur(colours, (3, 3)),
-        (max(1, width // scale), max(1, height // scale)),
-        interpolation=cv2.INTER_AREA,
-    )
-    reach = max(3, max(small.shape[:2]) // 3) | 1
-    margin = reach // 2
-    wide = cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
-    closed = cv2.blur(closed, (reach // 2 | 1, reach // 2 | 1))
-    closed = closed[margin : margin + small.shape[0], margin : margin + small.shape[1]]
-    return np.maximum(cv2.resize(closed, (width, height)), 0.05).reshape(colours.shape)
+def _strokeness(grey: NDArray[np.float32]) -> float:
+    """Of what is darker than its surroundings, the share that is narrow: near 1 for pen strokes."""
+    energies = []
+    for reach in (5, 9, 21):  # pixels of 64
+        wide = cv2.copyMakeBorder(grey, *(reach,) * 4, cv2.BORDER_REPLICATE)
+        closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+        energies.append(float(((closed - wide) ** 2).sum()) + 1.0)
+    return (energies[0] + energies[1]) / (2 * energies[2])
+
+
+def _filter(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The colour filter under which the ink stands out: weights of the three channels.
+
+    As much of each channel as the ink takes from it (a matched filter, were noise equal in all).
+    """
+    scale = 96 / max(colours.shape)
+    small = cv2.resize(colours, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    absorbed = cv2.merge([_absorbed(channel) for channel in cv2.split(small)])
+    strength = absorbed.max(axis=2)
+    weights = absorbed[strength >= np.quantile(strength, 0.98)].mean(axis=0) + 1e-6
+    return np.asarray(weights / weights.sum(), np.float32)
+
+
+def _absorbed(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The share of the light that ink takes: 1 - grey / paper, where paper is a closing of it.
+
+    The closing is wider than any stroke. The picture is continued beyond its edges, so that what
+    lies along an edge (a cell border, a shadow, the desk) counts as paper.
+    """
+    height, width = grey.shape
+    scale = min(1.0, 128 / max(height, width))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    reach = max(3, round(max(small.shape) * REACH)) | 1
+    wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    paper = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    paper = cv2.erode(paper, np.ones((3, 3), np.uint8))[reach:-reach, reach:-reach]
+    paper = np.maximum(cv2.resize(paper, (width, height)), grey)
+    return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
 
 
 # Ink ------------------------------------------------------------------------------------------
@@ -332,29 +359,69 @@ def _paper(colours: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def find_ink(contrast: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """The digit's ink, (H, W) float32 in [0, 1], and the share of all ink that was thrown away."""
-    level = float(np.quantile(contrast, 0.995))
     noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
-    if level < 0.04 + 4 * noise:
+    if noise > 0.005:
+        contrast = cv2.GaussianBlur(contrast, (5, 5), 0)
+        noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
+    floor = float(np.median(contrast)) + 5 * noise + 0.02
+    loose = (contrast > floor).astype(np.uint8)
+    loose = _inside(_unruled(loose))
+    if not loose.any():
         raise NoInkError("The picture shows no ink: is it blank?")
-    threshold = max(_otsu(contrast), 0.3 * level, 3 * noise)
-    mask = (contrast > threshold).astype(np.uint8)
+    level = float(np.quantile(contrast[loose > 0], 0.9))
+    threshold = max(floor, 0.4 * level)
+    mask = np.where(contrast > threshold, loose, 0)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
     areas[0] = 0
     kept = areas >= 0.05 * areas.max()
     kept[0] = False
-    if not kept.any():
-        raise NoInkError("The picture shows no ink: is it blank?")
     keep = kept[labels]
     near = cv2.dilate(keep.astype(np.uint8), np.ones((3, 3), np.uint8))
-    soft = np.clip((contrast - 0.5 * threshold) / (0.5 * threshold), 0, 1) * near
+    soft = np.clip((contrast - 0.25 * level) / (0.75 * level), 0, 1) * near
     discarded = 1 - areas[kept].sum() / areas.sum()
     return np.asarray(soft, np.float32), float(discarded)
 
 
-def _otsu(contrast: NDArray[np.float32]) -> float:
-    grey = np.asarray(contrast * 255 + 0.5, np.uint8)
-    return cv2.threshold(grey, 0, 255, cv2.THRESH_OTSU)[0] / 255
+def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask without thin lines that run from edge to edge, past the digit at both ends."""
+    for turned in (False, True):
+        view = mask.T.copy() if turned else mask
+        height, width = view.shape
+        thick = max(3, round(0.09 * max(height, width)))
+        thin = view - cv2.morphologyEx(view, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
+        tall = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # lets a line climb a little
+        runs = cv2.morphologyEx(tall, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
+        runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 16)), np.uint8))
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+        for line in range(1, count):
+            left, _, length, climb, _ = stats[line]
+            if length < 0.85 * width or climb > 0.15 * width:
+                continue
+            rest = np.where((labels == line) & (thin > 0), 0, view)
+            inked = np.flatnonzero(rest.any(axis=0))
+            if inked.size and left < inked[0] and left + length > inked[-1] + 1:
+                view = rest
+        mask = view.T.copy() if turned else view
+    return mask
+
+
+def _inside(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask without what touches the picture's edge and stays near it, if anything else is left."""
+    height, width = mask.shape
+    zone = max(1, round(0.12 * min(height, width)))
+    near = np.ones_like(mask)
+    near[zone:-zone, zone:-zone] = 0
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    inner = np.bincount(labels[near == 0].ravel(), minlength=count)
+    touch = max(1, round(0.015 * max(height, width)))
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+    touches = (left < touch) | (top < touch) | (right > width - touch) | (bottom > height - touch)
+    junk = touches & (inner <= 0.05 * stats[:, cv2.CC_STAT_AREA])
+    junk[0] = False
+    rest = np.where(junk[labels], 0, mask)
+    return rest if rest.any() else mask
 
 
 # Pen ------------------------------------------------------------------------------------------
