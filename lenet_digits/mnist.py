@@ -68,8 +68,9 @@ def load_mnist(
             raise DatasetNotFoundError(
                 f"MNIST in {raw} is damaged ({error!r}). Delete that folder and run again, online."
             ) from error
+        reason = " ".join(str(error).split())
         raise DatasetNotFoundError(
-            f"MNIST is not in {raw} and was not downloaded ({error}). "
+            f"MNIST is not in {raw} and was not downloaded ({reason}). "
             "Three ways out: connect to the internet and run again; copy the four MNIST files "
             "there; or name a folder that has them, with the data argument (--data) or the "
             "environment variable LENET_DIGITS_DATA."
