@@ -98,9 +98,11 @@ def fetch(
             handler.addFilter(_not_from_here)
         # Asked first, this answers at once where hf_hub_download would try again for minutes.
         url = hf_hub_url(repo, filename, revision=wanted)
-        size = get_hf_file_metadata(url, token=token, timeout=timeout).size
-        if size is not None and size > MAX_BYTES:
-            raise HubError(f"it has {size:,} bytes; LeNet-5's weights take about 250,000")
+        found = get_hf_file_metadata(url, token=token, timeout=timeout)
+        if found.commit_hash is None:
+            raise HubError("what answers is no Hugging Face Hub; is there a proxy or a login page?")
+        if found.size is not None and found.size > MAX_BYTES:
+            raise HubError(f"it has {found.size:,} bytes; LeNet-5's weights take about 250,000")
         path = hf_hub_download(
             repo,
             filename,
@@ -112,7 +114,7 @@ def fetch(
         )
         return Path(path)
 
-    def found() -> Path:
+    def obtain() -> Path:
         path = cached() if pinned or local_files_only else None
         if path is None and local_files_only:
             raise HubError("it is not in the cache on this disk, and only that was to be searched")
@@ -121,7 +123,7 @@ def fetch(
         return path
 
     try:
-        path = _within(timeout, found)
+        path = _within(timeout, obtain)
     except Exception as error:
         fallback = None if isinstance(error, ValueError | HubError) else cached()
         if fallback is None:
