@@ -1,0 +1,415 @@
+"""The web app: draw a digit or drop a picture, and see what the network makes of it.
+
+Knows Gradio and the page; how a picture becomes a canvas, and a canvas an answer, is known below.
+The page's own parts are in ``assets/``. Pictures travel inside the request and are never written
+to disk, except those that API callers upload, which Gradio deletes within a minute or so.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import io
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from lenet_digits import __version__
+from lenet_digits.checkpoint import load_model, weights_directory
+from lenet_digits.images import (
+    CanvasSteps,
+    ImageInput,
+    NoInkError,
+    UnreadableImageError,
+    canvas_steps,
+)
+from lenet_digits.model import LeNet5
+from lenet_digits.prediction import Prediction, predict, predict_steps
+
+MAX_BYTES = 20 * 2**20  # of a picture that is sent; phones' photos have 2 to 12 MiB
+SURE = 0.9  # probability from which the runner-up is not worth a mention
+
+SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a plain ground
+    "0-slashed",
+    "1-long-up-stroke",
+    "3-transparent",
+    "4-pencil",
+    "7-corner",
+    "0-marker",
+)
+
+log = logging.getLogger(__name__)
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+# Answers ---------------------------------------------------------------------------------------
+
+
+def percent(share: float) -> str:
+    """A probability in words that never claim certainty: "99.2 %", "> 99.9 %", "< 0.1 %"."""
+    if share > 0.999:
+        return "> 99.9 %"
+    if share < 0.001:
+        return "< 0.1 %"
+    return f"{share:.1%}".replace("%", " %")
+
+
+def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
+    """An answer as the page shows it: words, probabilities, the canvas and the steps to it."""
+    first, second = np.argsort(prediction.probabilities)[::-1][:2]
+    confidence = prediction.confidence
+    if not prediction.is_digit:
+        verdict, headline = "unlike", "Not a digit"
+        note = f"It looks like none of the ten; the nearest is a {first}."
+    elif confidence >= SURE:
+        verdict, headline = "digit", str(first)
+        note = f"{percent(confidence)} sure"
+    else:
+        verdict, headline = "digit", str(first)
+        runner_up = percent(prediction.probabilities[second])
+        note = f"{percent(confidence)} sure; it may be a {second} ({runner_up})"
+    discarded = f"{percent(steps.discarded)} of the ink was taken for specks, lines or borders."
+    return {
+        "verdict": verdict,
+        "headline": headline,
+        "note": note,
+        "digit": prediction.digit,
+        "probabilities": prediction.probabilities,
+        "shares": [percent(share) for share in prediction.probabilities],
+        "canvas": _data_url(steps.canvas),
+        "steps": _steps(steps),
+        "discarded": discarded if steps.discarded >= 0.001 else "",
+    }
+
+
+_ABOUT_STEPS = {
+    "Picture": "as it was read, upright",
+    "Contrast": "light evened out, ink bright",
+    "Ink": "what is taken for the digit, in its box",
+    "Canvas": "scaled and centred as MNIST did",
+}
+
+
+def _steps(steps: CanvasSteps) -> list[dict[str, str]]:
+    return [
+        {
+            "name": name,
+            "about": _ABOUT_STEPS.get(name, ""),
+            "image": _data_url(image, box=steps.box if name == "Ink" else None),
+        }
+        for name, image in steps.named()
+    ]
+
+
+def _data_url(image: NDArray[Any], *, box: tuple[int, int, int, int] | None = None) -> str:
+    """An image, uint8 or float in [0, 1], as a PNG data URL, with a box drawn around the ink."""
+    pixels = image if image.dtype == np.uint8 else np.asarray(image * 255 + 0.5, np.uint8)
+    picture = Image.fromarray(pixels)
+    if box is not None:
+        picture = picture.convert("RGB")
+        left, top, right, bottom = box
+        ImageDraw.Draw(picture).rectangle(
+            (left - 2, top - 2, right + 1, bottom + 1), outline="#e8836b", width=2
+        )
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _from_data_url(url: Any) -> bytes:
+    """The file inside a data URL, whatever its type says; UnreadableImageError if it is none."""
+    if not isinstance(url, str) or not url.startswith("data:") or ";base64," not in url[:100]:
+        raise UnreadableImageError("This is no picture: send a base64 data URL of one.")
+    if len(url) > MAX_BYTES * 4 / 3 + 100:
+        raise UnreadableImageError(
+            f"The file is larger than {MAX_BYTES // 2**20} MB; save the picture smaller."
+        )
+    try:
+        return base64.b64decode(url.partition(",")[2], validate=True)
+    except binascii.Error:
+        raise UnreadableImageError("This is no picture: the data URL is damaged.") from None
+
+
+# Page ------------------------------------------------------------------------------------------
+
+
+def _reader(
+    source: str, answer: Callable[[ImageInput], dict[str, Any]], *, nothing: str, blank: str
+) -> gr.HTML:
+    """A place for pictures, ``sketchpad`` or ``upload``, with the answer beside it.
+
+    One component rather than several joined by events: its script numbers the questions it asks
+    `read`, and drops the answer to any but the latest, so that no older picture's is ever shown.
+    """
+
+    def read(picture: str) -> dict[str, Any]:
+        try:
+            return answer(_from_data_url(picture))
+        except NoInkError:
+            return {"verdict": "nothing", "headline": "", "note": blank}
+        except UnreadableImageError as error:
+            return {"verdict": "problem", "headline": "No answer", "note": str(error)}
+
+    template = _asset(f"{source}.html") + _asset("answer.html")
+    # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
+    return gr.HTML(
+        html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()).replace(
+            "@examples@", _examples(source)
+        ),
+        js_on_load=_asset("answer.js") + _asset(f"{source}.js"),
+        server_functions=[read],
+        apply_default_css=False,
+        nothing={"verdict": "nothing", "headline": "", "note": nothing},
+        limit=MAX_BYTES,
+    )
+
+
+def _bars() -> str:
+    return "".join(
+        f'<li><span aria-hidden="true">{digit}</span><span role="meter" aria-label="{digit}" '
+        'aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><i></i></span>'
+        '<span class="share" aria-hidden="true"></span></li>'
+        for digit in range(10)
+    )
+
+
+def example_pictures() -> list[Path]:
+    """The pictures to try: beside the package in a checkout, none in an installed wheel."""
+    folder = Path(__file__).parent.parent / "examples"
+    return sorted(p for p in folder.glob("[0-9a-z]*-*.*") if p.suffix in (".png", ".jpg"))
+
+
+def _examples(source: str) -> str:
+    pictures = [
+        picture for picture in example_pictures() if source == "upload" or picture.stem in SKETCHES
+    ]
+    if not pictures:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-file="{_file_url(picture)}" title="{name}">'
+        f'<img src="{_file_url(picture)}" alt="Example: {name}" loading="lazy"></button>'
+        for picture in pictures
+        for name in [html.escape(picture.stem.replace("-", ", ", 1).replace("-", " "))]
+    )
+    return f'<div class="examples" role="group" aria-label="Examples">{buttons}</div>'
+
+
+def _file_url(path: Path) -> str:
+    return f"gradio_api/file={html.escape(path.resolve().as_posix())}"
+
+
+# About -----------------------------------------------------------------------------------------
+
+
+def _about(weights_note: str, metrics: dict[str, Any]) -> str:
+    figures = []
+    if metrics:
+        count = sum(map(sum, metrics["confusion"]))
+        figures.append(("MNIST test digits", metrics["accuracy"], count))
+    for what, result in metrics.get("real_input", {}).items():
+        figures.append((what, result["accuracy"], result["count"]))
+    rows = "".join(
+        f"<tr><th scope=row>{html.escape(what)}</th><td>{percent(share)}</td>"
+        f"<td>{count:,}</td></tr>"
+        for what, share, count in figures
+    )
+    table = f"""<h2>How often it is right</h2>
+        <table><thead><tr><th>Read</th><th>Right</th><th>Pictures</th></tr></thead>
+        <tbody>{rows}</tbody></table>"""
+    epochs = metrics.get("epochs", [])
+    curves = ""
+    if len(epochs) > 1:
+        cost = _curve("Training cost", [epoch["train_loss"] for epoch in epochs])
+        accuracy = [100 * epoch["test_accuracy"] for epoch in epochs]
+        curves = f"<h2>How it learned</h2>{cost}{_curve('Test accuracy, %', accuracy)}"
+    return _asset("about.html").format(
+        figures=table if figures else "",
+        curves=curves,
+        weights=html.escape(weights_note),
+    )
+
+
+def _curve(title: str, values: list[float]) -> str:
+    """A small line chart over the epochs, as SVG that takes its colours from the page."""
+    low, high = min(values), max(values)
+    span = (high - low) or 1
+    points = " ".join(
+        f"{300 * i / (len(values) - 1):.1f},{90 - 80 * (value - low) / span:.1f}"
+        for i, value in enumerate(values)
+    )
+    return f"""<figure class="curve"><figcaption>{title}</figcaption>
+        <svg viewBox="0 0 300 100" role="img" preserveAspectRatio="none" aria-label="{title}: from
+        {values[0]:.4g} after epoch 1 to {values[-1]:.4g} after epoch {len(values)}">
+        <polyline points="{points}" vector-effect="non-scaling-stroke"/></svg>
+        <p><span>epoch 1: {values[0]:.4g}</span><span>epoch {len(values)}: {values[-1]:.4g}</span>
+        </p></figure>"""
+
+
+def _metrics() -> dict[str, Any]:
+    path = weights_directory() / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+# API -------------------------------------------------------------------------------------------
+
+
+def _api(model: LeNet5) -> None:
+    """The two endpoints that programs may call; there are no others."""
+
+    def predict_image(image: bytes | None) -> dict[str, Any]:
+        try:
+            return predict(image or b"", model=model).to_dict()
+        except (NoInkError, UnreadableImageError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    def predict_drawing(drawing: str) -> dict[str, Any]:
+        try:
+            return predict(_from_data_url(drawing), model=model).to_dict()
+        except (NoInkError, UnreadableImageError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    image = gr.File(label="image", type="binary", visible=False)
+    move = image.async_move_resource_to_block_cache
+
+    async def move_local(path: str) -> str:
+        if path.startswith(("http://", "https://")):
+            raise gr.Error("Send the picture itself, not a link to it.", print_exception=False)
+        return str(await move(path))
+
+    image.async_move_resource_to_block_cache = move_local  # Gradio would fetch the link
+    drawing = gr.Textbox(label="drawing", visible=False)
+    result = gr.JSON(label="answer", visible=False)
+    result.api_info = lambda: ANSWER_SCHEMA
+    for function, source, description in (
+        (predict_image, image, "Reads the digit in a picture file."),
+        (predict_drawing, drawing, "Reads a drawing sent as a data URL, as a canvas makes it."),
+    ):
+        gr.on([], function, source, result, api_name=function.__name__, api_description=description)
+
+
+ANSWER_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "digit": {"type": "integer"},
+        "confidence": {"type": "number"},
+        "is_digit": {"type": "boolean"},
+        "outlier_score": {"type": "number"},
+        "probabilities": {"type": "array", "items": {"type": "number"}},
+    },
+}
+
+
+def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) -> gr.Blocks:
+    """The app, ready to launch (see `launch_options`) or to mount.
+
+    Args:
+        model: what reads the digits; the shipped weights by default.
+        weights_note: a sentence for the page: which weights these are, and from where.
+    """
+    shipped = model is None
+    model = model or load_model()
+    model.requires_grad_(False)
+    weights_note = weights_note or (
+        f"Weights shipped with lenet-digits {__version__}." if shipped else "Weights of your own."
+    )
+
+    def answer(picture: ImageInput) -> dict[str, Any]:
+        steps = canvas_steps(picture)
+        return describe(predict_steps(steps, model=model), steps)
+
+    gr.set_static_paths(example_pictures())
+    with gr.Blocks(title="lenet-digits", analytics_enabled=False, delete_cache=(15, 60)) as demo:
+        gr.HTML(_asset("header.html"), apply_default_css=False)
+        with gr.Tabs():
+            with gr.Tab("Sketchpad"):
+                _reader("sketchpad", answer, nothing="Nothing drawn yet", blank="Nothing drawn yet")
+            with gr.Tab("Upload"):
+                _reader(
+                    "upload",
+                    answer,
+                    nothing="No picture yet",
+                    blank="No ink found in this picture",
+                )
+            with gr.Tab("About"):
+                gr.HTML(_about(weights_note, _metrics()), apply_default_css=False)
+        gr.HTML(
+            f'<div class="colophon"><p>{html.escape(weights_note)}</p>'
+            '<p><a href="?view=api">Use it from a program</a></p></div>',
+            apply_default_css=False,
+        )
+        _api(model)
+    return demo
+
+
+def launch_options() -> dict[str, Any]:
+    """What Gradio's own `launch` needs to know of this app besides where to listen."""
+    return {
+        "theme": _theme(),
+        "css": _asset("demo.css"),
+        "head": '<meta name="color-scheme" content="light dark">',
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "max_file_size": MAX_BYTES,
+        "state_session_capacity": 50,
+        "show_error": False,
+    }
+
+
+def _theme() -> gr.themes.Base:
+    sans = ["ui-sans-serif", "system-ui", "sans-serif"]
+    mono = ["ui-monospace", "Consolas", "monospace"]
+    return gr.themes.Base(font=sans, font_mono=mono).set(
+        body_background_fill="#f6f2e8",
+        body_background_fill_dark="#14181d",
+        body_text_color="#20293a",
+        body_text_color_dark="#e8e2d5",
+    )
+
+
+def launch(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+    weights: str | None = None,
+) -> None:
+    """Serves the app until interrupted.
+
+    Args:
+        host: the address to listen on; 127.0.0.1 unless ``GRADIO_SERVER_NAME`` says otherwise.
+        port: the port; the first free one from 7860 unless ``GRADIO_SERVER_PORT`` is set.
+        share: whether to ask Gradio for a public link.
+        weights: a weights file, by default ``LENET_DIGITS_WEIGHTS``, or else the shipped one. If it
+            cannot be used, the shipped one serves instead, and log and page say so.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # else memory grows with each call
+    model, note = _load(weights or os.environ.get("LENET_DIGITS_WEIGHTS"))
+    demo = build_demo(model, weights_note=note)
+    demo.queue(max_size=256)
+    demo.launch(server_name=host, server_port=port, share=share, **launch_options())
+
+
+def _load(weights: str | None) -> tuple[LeNet5 | None, str | None]:
+    if not weights:
+        return None, None
+    name = Path(weights).name if Path(weights).exists() else weights
+    try:
+        return load_model(weights), f"Weights from {name}."
+    except (ValueError, OSError) as error:
+        log.warning("%s The shipped weights are used instead.", error)
+        return None, f"{name} could not be used; reading with the weights shipped."
