@@ -116,8 +116,8 @@ def _add_predict(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--method", choices=("mnist", "center-crop"),
-        help="how to find the digit: framed as MNIST framed its own (the default), or the plain "
-        "crop of the original demo",
+        help="mnist (the default): find the digit and frame it as MNIST framed its own; "
+        "center-crop: the plain crop of the original demo",
     )  # fmt: skip
     _add_weights(parser)
     parser.set_defaults(run=_predict)
@@ -189,7 +189,7 @@ def _pictures_in(directory: str) -> list[str]:
 
 def _opened(path: str) -> Any:
     if path == STDIN:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
+        return open(0, "rb", closefd=False)
     if os.path.isdir(path):  # noqa: PTH112
         raise ValueError("There are no pictures in this directory, or it cannot be listed.")
     return Path(path).open("rb")
@@ -304,6 +304,7 @@ def _train(
     def on_epoch(record: EpochRecord) -> None:
         nonlocal accuracy
         accuracy = f"{record.test_accuracy:.2%}"
+        bar.set_postfix_str(f"loss {record.train_loss:.4f}, accuracy {accuracy}")
         tqdm.write(
             f"epoch {record.epoch}: training cost {record.train_loss:.4f}, accuracy {accuracy}, "
             f"{record.seconds:.1f} s",
@@ -426,7 +427,8 @@ def _samples(
     if not 1 <= count <= 1000:
         raise ValueError(f"--count is {count}; it must be from 1 to 1000.")
     chosen = torch.randperm(len(digits), generator=torch.Generator().manual_seed(seed))[:count]
-    title = f"{len(chosen):,} of MNIST's {len(digits):,} {'training' if split == 'train' else split} digits"
+    kind = "training" if split == "train" else split
+    title = f"{len(chosen):,} of MNIST's {len(digits):,} {kind} digits"
     save_figure(plot_samples(digits[chosen], title=title), output)
     print(f"Drawn: {output}")
     return 0

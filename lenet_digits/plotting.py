@@ -247,7 +247,8 @@ def plot_steps(pictures: Sequence[tuple[str, CanvasSteps, Prediction]]) -> Figur
                 axes.add_patch(
                     Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=TEAL)
                 )
-                axes.set_xlabel(title, size=8, loc="left", parse_math=False)
+                short = title if len(title) <= 26 else f"{title[:12]}…{title[-13:]}"
+                axes.set_xlabel(short, size=8, loc="left", parse_math=False)
         axes = figure.add_subplot(grid[row, -1])
         axes.set_title(_verdict(prediction), size=9, weight="bold")
         _bars(axes, prediction)
