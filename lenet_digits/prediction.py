@@ -89,9 +89,7 @@ def preprocess(image: ImageInput, *, method: str = "mnist") -> Tensor:
     return torch.from_numpy(to_canvas(image, method=method))[None, None]
 
 
-def predict(
-    image: ImageInput, *, model: LeNet5 | None = None, method: str = "mnist"
-) -> Prediction:
+def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mnist") -> Prediction:
     """Read the digit in a picture.
 
     ``model`` is the shipped network unless given; for the rest, and errors, see `preprocess`.
@@ -124,5 +122,12 @@ def predict_many(
 def _predictions(canvases: Tensor, model: LeNet5) -> list[Prediction]:
     device = next(model.parameters()).device
     with torch.inference_mode():
-        probabilities = model(canvases.to(device)).double().softmax(dim=1)  # (N, 10)
-    return [Prediction(tuple(row), 2 * (1 - max(row))) for row in probabilities.cpu().tolist()]
+        logits = model(canvases.to(device)).cpu().double()  # (N, 10)
+        probabilities = logits.softmax(dim=1).tolist()
+        # The network learned non-digits as an eleventh class whose logit is always 0, so this is
+        # the odds against the picture being a digit, up to the factor folded into the weights.
+        outlier_scores = (-logits.logsumexp(dim=1)).exp().tolist()
+    return [
+        Prediction(tuple(row), score)
+        for row, score in zip(probabilities, outlier_scores, strict=True)
+    ]
