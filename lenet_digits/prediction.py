@@ -1,4 +1,4 @@
-"""From a picture to a `Prediction`; knows when to say "not a digit", and nothing of files or plots."""
+"""From a picture to a `Prediction`, "not a digit" included; knows nothing of files or plots."""
 
 from __future__ import annotations
 
@@ -58,9 +58,10 @@ class Prediction:
         return f"<Prediction: {self.digit} at {self.confidence:.1%}{doubt}>"
 
     def _repr_html_(self) -> str:
+        bar = '<div style="width:{:.2%};height:0.8em;background:{}"></div>'
         bars = "".join(
-            f'<tr><td>{digit}</td><td style="width:12em"><div style="width:{share:.2%};'
-            f'height:0.8em;background:{"#2f6f6a" if digit == self.digit else "#b9c7c5"}"></div></td>'
+            f'<tr><td>{digit}</td><td style="width:12em">'
+            f"{bar.format(share, '#2f6f6a' if digit == self.digit else '#b9c7c5')}</td>"
             f'<td style="text-align:right">{share:.1%}</td></tr>'
             for digit, share in enumerate(self.probabilities)
         )
