@@ -16,7 +16,8 @@ import numpy as np
 
 from lenet_digits.images import frame
 
-BOARD_SIZE = 112  # pixels; the drawing board, four times the canvas
+INK_SIZE = 100  # pixels a side on the drawing board: five for each of the 20 that a digit gets
+BOARD_SIZE = 112  # pixels a side, with a margin around the ink
 CURVE_STEPS = 8  # straight pieces from one point of a stroke to the next
 SUBPIXEL_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
 PEN_WIDTH = 2.1  # pixels at 28x28, median; MNIST's is 2.0
@@ -291,6 +292,7 @@ def _draw_texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw(strokes: str, count: int, rng: np.random.Generator) -> np.ndarray:
+    """One figure, ``count`` times: (count, 28, 28) uint8."""
     return _ink(_distort(_trace(strokes, count, rng), rng), rng)
 
 
@@ -365,18 +367,16 @@ def _ink(
     everything = np.concatenate(paths, axis=1)
     low = everything.min(axis=1, keepdims=True)  # (count, 1, 2)
     high = everything.max(axis=1, keepdims=True)
-    # The longest side of the ink, pen included, becomes 20 of the canvas's 28 pixels.
     widths = np.clip(pen_width * np.exp(rng.normal(0, 0.3, count)), *PEN_WIDTHS)
-    pens = np.maximum(1, np.rint(widths / 20 * 100)).astype(int)
-    scale = (100 - pens)[:, None, None] / (high - low).max(axis=2, keepdims=True)
-    corners = [
-        np.rint(((p - (low + high) / 2) * scale + BOARD_SIZE / 2) * 2**SUBPIXEL_BITS)
-        .astype(np.int32) for p in paths
-    ]  # fmt: skip
+    pens = np.rint(widths * INK_SIZE / 20).astype(int)
+    # The longest side becomes INK_SIZE, pen included.
+    scale = (INK_SIZE - pens)[:, None, None] / (high - low).max(axis=2, keepdims=True)
+    placed = [(path - (low + high) / 2) * scale + BOARD_SIZE / 2 for path in paths]
+    lines = [np.rint(path * 2**SUBPIXEL_BITS).astype(np.int32) for path in placed]
     for index in range(count):
         board = np.zeros((BOARD_SIZE, BOARD_SIZE), np.uint8)
-        lines = [path[index] for path in corners]
-        cv2.polylines(board, lines, False, 255, int(pens[index]), cv2.LINE_AA, SUBPIXEL_BITS)
+        strokes = [line[index] for line in lines]
+        cv2.polylines(board, strokes, False, 255, int(pens[index]), cv2.LINE_AA, SUBPIXEL_BITS)
         canvases[index] = _to_uint8(frame(np.divide(board, 255, dtype=np.float32)))
     return canvases
 

@@ -10,17 +10,17 @@ import pytest
 from lenet_digits import strokes
 from lenet_digits.strokes import DIGITS, GLYPHS, draw_digits, draw_nondigits
 
-ARABIC_DIGIT_LOOKALIKES = set("BCDGIJLOQSTUZabcgijloqsz0123456789&()/|")
+LOOKALIKES = set("BCDGIJLOQSTUZabcgijloqsz0123456789&()/|")
 
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    return draw_digits(1000, rng=np.random.default_rng(1))
+    return draw_digits(500, rng=np.random.default_rng(1))
 
 
 @pytest.fixture(scope="module")
 def nondigits() -> np.ndarray:
-    return draw_nondigits(600, rng=np.random.default_rng(1))
+    return draw_nondigits(200, rng=np.random.default_rng(1))
 
 
 def stroke_widths(canvases: np.ndarray) -> np.ndarray:
@@ -33,10 +33,10 @@ def stroke_widths(canvases: np.ndarray) -> np.ndarray:
 
 def test_each_digit_is_drawn_equally_often(digits):
     canvases, labels = digits
-    assert canvases.shape == (1000, 28, 28)
+    assert canvases.shape == (500, 28, 28)
     assert canvases.dtype == np.uint8
     assert labels.dtype == np.int64
-    assert np.bincount(labels).tolist() == [100] * 10
+    assert np.bincount(labels).tolist() == [50] * 10
 
 
 def test_labels_come_in_random_order(digits):
@@ -51,24 +51,26 @@ def test_drawings_are_framed_as_mnist_framed_its_digits(digits, nondigits):
     tall = (canvases > 0).any(axis=2).sum(axis=1)
     wide = (canvases > 0).any(axis=1).sum(axis=1)
     longest = np.maximum(tall, wide)
-    assert longest[:1000].min() >= 19
+    assert longest[:500].min() >= 19
     assert longest.max() == 20
     mass = canvases.sum(axis=(1, 2))
     index = np.arange(28)
     for axis in (1, 2):
         centre = (canvases.sum(axis=axis) * index).sum(axis=1) / mass
-        assert np.abs(centre - 14)[:1000].max() < 0.55
+        assert np.abs(centre - 14)[:500].max() < 0.55
 
 
-def test_the_same_generator_state_draws_the_same(digits, nondigits):
-    canvases, labels = draw_digits(1000, rng=np.random.default_rng(1))
-    assert (canvases == digits[0]).all()
-    assert (labels == digits[1]).all()
-    assert (draw_nondigits(600, rng=np.random.default_rng(1)) == nondigits).all()
+def test_the_same_generator_state_draws_the_same():
+    first, second = (
+        (*draw_digits(50, rng=rng), draw_nondigits(50, rng=rng))
+        for rng in (np.random.default_rng(1), np.random.default_rng(1))
+    )
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    assert (first[0] != draw_digits(50, rng=np.random.default_rng(2))[0]).any()
 
 
 def test_no_two_drawings_are_alike(digits):
-    assert len(np.unique(digits[0], axis=0)) == 1000
+    assert len(np.unique(digits[0], axis=0)) == 500
 
 
 @pytest.mark.parametrize("count", [0, 1, 13])
@@ -103,7 +105,7 @@ def test_the_styles_mnist_hardly_has_are_there():
 def test_no_letter_that_passes_for_a_digit_teaches_refusal():
     letters = {name for name, _ in GLYPHS if len(name) == 1}
     assert letters
-    assert not letters & ARABIC_DIGIT_LOOKALIKES
+    assert not letters & LOOKALIKES
 
 
 def test_a_curve_passes_through_its_points_and_a_corner_stays_sharp():
