@@ -1,0 +1,76 @@
+"""What the README shows works as shown, and what it claims is what was measured."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lenet_digits import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_in_it_runs_and_prints_what_it_should(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    answers = capsys.readouterr().out
+    assert answers.startswith("7 0.9")
+    assert "<Prediction: 0 at" in answers
+    assert "<Prediction: 1 at" in answers
+    assert answers.strip().endswith("tensor(7)")
+
+
+def test_every_command_in_it_is_one_the_command_line_knows():
+    text = "\n".join(blocks("sh"))
+    commands = re.findall(r"lenet-digits [^|&#\n]+", text)
+    assert len(commands) >= 8
+    for command in commands:
+        cli.build_parser().parse_args(shlex.split(command)[1:])
+
+
+def test_it_tells_how_to_run_and_how_to_test_in_one_command_each():
+    assert "pip install . && lenet-digits predict examples/\n" in blocks("sh")[1]
+    assert blocks("sh")[2] == 'pip install ".[test]" && pytest\n'
+
+
+def test_whatever_it_links_to_is_there():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if not link.startswith("http")]
+    assert len(local) >= 5
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_its_figures_are_those_of_the_files_that_commands_wrote():
+    filled = runpy.run_path(str(ROOT / "tests/benchmarks/fill_readme.py"))["filled"]
+    assert filled(README) == README, "run python tests/benchmarks/fill_readme.py"
+
+
+@pytest.mark.parametrize(
+    ("key", "allowed"),
+    [
+        ("title", r"\S.*"),
+        ("sdk", "gradio"),
+        ("sdk_version", r"6\.\d+\.\d+"),
+        ("python_version", r'"3\.\d+"'),
+        ("app_file", r"app\.py"),
+        ("short_description", r".{1,60}"),
+        ("license", "apache-2.0"),
+        ("colorFrom", "red|yellow|green|blue|indigo|purple|pink|gray"),
+        ("colorTo", "red|yellow|green|blue|indigo|purple|pink|gray"),
+    ],
+)
+def test_the_front_matter_is_what_a_space_wants(key, allowed):
+    head = README.split("---\n")[1]
+    value = re.search(rf"^{key}: (.*)$", head, re.MULTILINE)
+    assert value is not None
+    assert re.fullmatch(allowed, value[1])
