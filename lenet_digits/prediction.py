@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 import torch
@@ -69,9 +70,17 @@ class Prediction:
         return f"<div>{verdict}<table>{bars}</table></div>"
 
 
-@lru_cache(maxsize=1)
+_loading = Lock()  # without it, threads that begin together would each load a network
+
+
 def default_model() -> LeNet5:
     """The shipped network, loaded at the first call; shared by all threads, never changed."""
+    with _loading:
+        return _shipped_model()
+
+
+@lru_cache(maxsize=1)
+def _shipped_model() -> LeNet5:
     return load_model().requires_grad_(False)
 
 
@@ -112,12 +121,25 @@ def predict_many(
 ) -> Iterator[Prediction]:
     """`predict` for many pictures, in order and in bounded memory.
 
-    Raises what `predict` raises, at the picture that causes it.
+    Raises what `predict` raises, at the picture that causes it, after the predictions before it.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
     network = model or default_model()
     pictures = iter(images)
-    while batch := [preprocess(image, method=method) for image in islice(pictures, batch_size)]:
-        yield from _predictions(torch.cat(batch), network)
+    error: Exception | None = None
+    while error is None:
+        canvases: list[Tensor] = []
+        try:
+            for image in islice(pictures, batch_size):
+                canvases.append(preprocess(image, method=method))
+        except Exception as caught:
+            error = caught
+        if canvases:
+            yield from _predictions(torch.cat(canvases), network)
+        elif error is None:
+            return
+    raise error
 
 
 def _predictions(canvases: Tensor, model: LeNet5) -> list[Prediction]:
