@@ -68,7 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_predict, _add_train, _add_evaluate, _add_samples, _add_app):
+    for add in (
+        _add_predict, _add_train, _add_evaluate, _add_samples, _add_app, _add_push, _add_push_space,
+    ):  # fmt: skip
         add(commands)
     return parser
 
@@ -453,12 +455,72 @@ def _app(**options: Any) -> int:
     return 0
 
 
+# push and push-space --------------------------------------------------------------------------
+
+
+def _add_push(commands: Any) -> None:
+    parser = _command(commands, "push", "check the shipped weights and upload them to the Hub")
+    _add_repository(parser)
+    parser.add_argument(
+        "--data", metavar="DIR",
+        help="directory with MNIST/raw/ in it: the stated accuracy is checked on all of its test "
+        "digits (default: on the sample that comes with the weights)",
+    )  # fmt: skip
+    parser.set_defaults(run=_push)
+
+
+def _push(*, repo: str, private: bool | None = None, data: str | None = None) -> int:
+    from lenet_digits.mnist import load_mnist
+    from lenet_digits.publishing import push
+
+    digits = None if data is None else load_mnist(data, download=False)[1]
+    commit = push(repo, private=private, digits=digits)
+    print(f"{_hub()}/{repo} has the weights, at {commit}.")
+    return 0
+
+
+def _add_push_space(commands: Any) -> None:
+    parser = _command(commands, "push-space", "upload the app, from a checkout, to a Space")
+    _add_repository(parser)
+    parser.add_argument(
+        "--source", metavar="DIR", help="checkout of this project (default: this directory)"
+    )
+    parser.add_argument(
+        "--hardware", metavar="NAME",
+        help="of a Space made here, say zero-a10g (default: the free CPU, which the Hub gives to "
+        "subscribers alone)",
+    )  # fmt: skip
+    parser.set_defaults(run=_push_space)
+
+
+def _push_space(*, repo: str, **options: Any) -> int:
+    from lenet_digits.publishing import push_space
+
+    commit = push_space(repo, **options)
+    print(f"{_hub()}/spaces/{repo} has the app, at {commit}.")
+    return 0
+
+
+def _add_repository(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("repo", metavar="OWNER/NAME", help="repository, made if there is none")
+    parser.add_argument(
+        "--private", action="store_true", help="make it private, if it is made here"
+    )
+
+
+def _hub() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
 # Shared ---------------------------------------------------------------------------------------
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights", metavar="FILE", help="weights to use, .safetensors or .pth (default: shipped)"
+        "--weights",
+        metavar="FILE",
+        help="weights to use: .safetensors, .pth, or OWNER/NAME[@REVISION] on the Hub (default: "
+        "shipped)",
     )
 
 

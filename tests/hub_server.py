@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         assert fault in ("truncated", "hanging-body")
         headers["Content_Length"] = str(len(content))
         self.answer(200, content[:1000], **headers)
-        self.close_connection = True
+        self.close_connection = self.command == "GET"
         return None
 
     def create(self, body: bytes) -> None:

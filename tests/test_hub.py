@@ -126,7 +126,7 @@ def test_a_name_without_an_owner_is_no_repository() -> None:
 
 def test_weights_come_back_from_the_hub_as_they_went(hub: Hub, model: LeNet5) -> None:
     commit = model.push_to_hub("me/mine", private=True)
-    assert hub.repositories["models/me/mine"].settings["private"] is True
+    assert hub.repositories["models/me/mine"].settings["visibility"] == "private"
     assert_equal(model, LeNet5.from_pretrained("me/mine"))
     assert_equal(model, LeNet5.from_pretrained("me/mine", revision=commit))
     assert_equal(model, load_model("me/mine"))
