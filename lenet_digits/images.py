@@ -132,6 +132,8 @@ def read(image: ImageInput) -> Image.Image:
         if page.has_transparency_data:
             return _on_paper(page.convert("RGBA"))
         return page.convert("RGB")
+    except NoInkError:
+        raise
     except (OSError, SyntaxError, ValueError, MemoryError) as error:
         raise UnreadableImageError(f"The picture is damaged and cannot be read: {error}.") from None
 
@@ -296,22 +298,24 @@ def flatten(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         grey = colours[:, :, 0]
     else:
         grey = cv2.transform(colours, _filter(colours)[None])
-    return _absorbed(np.ascontiguousarray(grey))
+    paper = _paper(np.ascontiguousarray(grey))
+    return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
 
 
 def _is_light_on_dark(picture: NDArray[np.uint8]) -> bool:
-    """Whether the ink is the lighter side.
+    """Whether the ink is the lighter side: the border and the larger area are ground.
 
-    On an even ground the border and the larger area are ground. On an uneven one (a photo) the
-    strokes decide: they are gone after a narrow opening or closing, shadows and gaps after none.
+    On an uneven ground (a photo) the strokes have a say too: a closing or opening hardly wider
+    than they are removes them, but not the shadows, nor the gaps between strokes.
     """
     grey = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).mean(axis=2)
-    low, high = np.quantile(grey, (0.005, 0.995))
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    if (np.abs(border - np.median(border)) < 6).mean() > 0.7:
-        middle = (low + high) / 2
-        return bool((border < middle).mean() + (grey < middle).mean() > 1)
-    return _strokeness(-grey) > _strokeness(grey)
+    low, high = np.quantile(grey, (0.005, 0.995))
+    dark_border, dark_area = ((part < (low + high) / 2).mean() for part in (border, grey))
+    vote = dark_border + dark_area - 1
+    if (np.abs(border - np.median(border)) < 6).mean() < 0.7:
+        vote += 2 * (_strokeness(-grey) - _strokeness(grey))
+    return bool(vote > 0)
 
 
 def _strokeness(grey: NDArray[np.float32]) -> float:
@@ -327,21 +331,23 @@ def _strokeness(grey: NDArray[np.float32]) -> float:
 def _filter(colours: NDArray[np.float32]) -> NDArray[np.float32]:
     """The colour filter under which the ink stands out: weights of the three channels.
 
-    As much of each channel as the ink takes from it (a matched filter, were noise equal in all).
+    A matched filter: a channel counts as the ink darkens it, against the noise it has.
     """
     scale = 96 / max(colours.shape)
     small = cv2.resize(colours, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    absorbed = cv2.merge([_absorbed(channel) for channel in cv2.split(small)])
-    strength = absorbed.max(axis=2)
-    weights = absorbed[strength >= np.quantile(strength, 0.98)].mean(axis=0) + 1e-6
+    darker = cv2.merge([_paper(channel) - channel for channel in cv2.split(small)])
+    strength = darker.max(axis=2)
+    signal = darker[strength >= np.quantile(strength, 0.98)].mean(axis=0) + 1e-6
+    noise = np.median(darker, axis=(0, 1)) + 0.02
+    weights = signal / noise**2
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-def _absorbed(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The share of the light that ink takes: 1 - grey / paper, where paper is a closing of it.
+def _paper(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The paper without the ink: a closing wider than any stroke.
 
-    The closing is wider than any stroke. The picture is continued beyond its edges, so that what
-    lies along an edge (a cell border, a shadow, the desk) counts as paper.
+    The picture is continued beyond its edges, so that what lies along an edge (a cell border, a
+    shadow, the desk) counts as paper.
     """
     height, width = grey.shape
     scale = min(1.0, 128 / max(height, width))
@@ -349,9 +355,9 @@ def _absorbed(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     reach = max(3, round(max(small.shape) * REACH)) | 1
     wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     paper = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
+    # Narrowed, because enlarging widens it again: no rim is left along the edge of a shadow.
     paper = cv2.erode(paper, np.ones((3, 3), np.uint8))[reach:-reach, reach:-reach]
-    paper = np.maximum(cv2.resize(paper, (width, height)), grey)
-    return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
+    return np.maximum(cv2.resize(paper, (width, height)), grey)
 
 
 # Ink ------------------------------------------------------------------------------------------
@@ -363,24 +369,21 @@ def find_ink(contrast: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]
     if noise > 0.005:
         contrast = cv2.GaussianBlur(contrast, (5, 5), 0)
         noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
-    floor = float(np.median(contrast)) + 5 * noise + 0.02
+    floor = float(np.median(contrast)) + 4 * noise + 0.02
     loose = (contrast > floor).astype(np.uint8)
     loose = _inside(_unruled(loose))
     if not loose.any():
         raise NoInkError("The picture shows no ink: is it blank?")
     level = float(np.quantile(contrast[loose > 0], 0.9))
-    threshold = max(floor, 0.4 * level)
-    mask = np.where(contrast > threshold, loose, 0)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA].astype(np.float64)
-    areas[0] = 0
-    kept = areas >= 0.05 * areas.max()
-    kept[0] = False
-    keep = kept[labels]
-    near = cv2.dilate(keep.astype(np.uint8), np.ones((3, 3), np.uint8))
-    soft = np.clip((contrast - 0.25 * level) / (0.75 * level), 0, 1) * near
-    discarded = 1 - areas[kept].sum() / areas.sum()
-    return np.asarray(soft, np.float32), float(discarded)
+    strong = contrast > max(floor, 0.4 * level)
+    weak = np.where(contrast > max(floor, 0.2 * level), loose, 0)
+    count, labels, _, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    mass = np.bincount(labels.ravel(), (contrast * strong).ravel(), minlength=count)
+    mass[0] = 0
+    kept = mass > 0.05 * mass.max()
+    near = cv2.dilate(kept[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
+    soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
+    return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
 
 
 def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -388,7 +391,7 @@ def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for turned in (False, True):
         view = mask.T.copy() if turned else mask
         height, width = view.shape
-        thick = max(3, round(0.09 * max(height, width)))
+        thick = max(3, round(0.16 * max(height, width)))
         thin = view - cv2.morphologyEx(view, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
         tall = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # lets a line climb a little
         runs = cv2.morphologyEx(tall, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
@@ -399,8 +402,11 @@ def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
             if length < 0.85 * width or climb > 0.15 * width:
                 continue
             rest = np.where((labels == line) & (thin > 0), 0, view)
-            inked = np.flatnonzero(rest.any(axis=0))
-            if inked.size and left < inked[0] and left + length > inked[-1] + 1:
+            _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+            if len(parts) < 2:
+                continue
+            digit = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]
+            if left < digit[0] and digit[0] + digit[2] < left + length:
                 view = rest
         mask = view.T.copy() if turned else view
     return mask
