@@ -291,24 +291,26 @@ def _center_crop(page: Image.Image) -> CanvasSteps:
 
 def flatten(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The ink of a (H, W, 3) picture, bright on an even dark ground: (H, W) float32 in [0, 1]."""
-    colours = np.asarray(picture / np.float32(255), np.float32)
-    if _is_light_on_dark(picture):
-        colours = 1 - colours
-    if (picture == picture[:, :, :1]).all():
-        grey = colours[:, :, 0]
-    else:
+    grey_only = bool((picture == picture[:, :, :1]).all())
+    channels = [
+        np.asarray((255 - channel if _is_light_on_dark(channel) else channel) / np.float32(255))
+        for channel in (picture[:, :, :1] if grey_only else picture).transpose(2, 0, 1)
+    ]
+    grey = channels[0]
+    if not grey_only:
+        colours = cv2.merge(channels)
         grey = cv2.transform(colours, _filter(colours)[None])
     paper = _paper(np.ascontiguousarray(grey))
     return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
 
 
-def _is_light_on_dark(picture: NDArray[np.uint8]) -> bool:
+def _is_light_on_dark(channel: NDArray[np.uint8]) -> bool:
     """Whether the ink is the lighter side: the border and the larger area are ground.
 
     On an uneven ground (a photo) the strokes have a say too: a closing or opening hardly wider
     than they are removes them, but not the shadows, nor the gaps between strokes.
     """
-    grey = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).mean(axis=2)
+    grey = cv2.resize(channel, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     low, high = np.quantile(grey, (0.005, 0.995))
     dark_border, dark_area = ((part < (low + high) / 2).mean() for part in (border, grey))
@@ -399,14 +401,15 @@ def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
         for line in range(1, count):
             left, _, length, climb, _ = stats[line]
-            if length < 0.85 * width or climb > 0.15 * width:
+            end, reach = left + length, max(2, width // 50)
+            if left > reach or end < width - reach or climb > 0.15 * width:
                 continue
             rest = np.where((labels == line) & (thin > 0), 0, view)
             _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
             if len(parts) < 2:
                 continue
-            digit = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]
-            if left < digit[0] and digit[0] + digit[2] < left + length:
+            x, _, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]
+            if left + reach <= x and x + w <= end - reach and max(w, h) > 0.2 * width:
                 view = rest
         mask = view.T.copy() if turned else view
     return mask
