@@ -12,6 +12,7 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from lenet_digits.training import METRICS_FILE, evaluate
 CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"
 REQUIRED_FILES = (CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, SAMPLE_FILE)
-PICTURES = (".png", ".svg", ".jpg")
 # What a Space is made of: it installs requirements.txt and finds the package beside app.py.
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 SPACE_FOLDERS = ("lenet_digits", "weights", "examples")
@@ -76,7 +76,7 @@ def prepare(folder: str | PathLike[str] | None = None) -> None:
     metrics["sample"] = {"count": result.count, "errors": result.errors}
     write_atomically(home / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
     write_atomically(home / CONFIG_FILE, (json.dumps(CONFIG, indent=2) + "\n").encode())
-    write_atomically(home / CARD_FILE, model_card(metrics).encode())
+    write_atomically(home / CARD_FILE, model_card(metrics, figures=_figures(home)).encode())
 
 
 def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
         if not (home / name).is_file():
             raise PublishingError(f"{home} lacks {name}.")
     for path in sorted(home.iterdir()):
-        if path.name not in REQUIRED_FILES and path.suffix not in PICTURES:
+        if path.name not in REQUIRED_FILES and path.name not in _figures(home):
             raise PublishingError(f"{path} is no part of the weights; move it elsewhere.")
     metrics = _read_metrics(home)
     actual = hashlib.sha256((home / WEIGHTS_FILE).read_bytes()).hexdigest()
@@ -110,7 +110,7 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
         raise PublishingError(f"{home / METRICS_FILE}: accuracy and confusion disagree.")
     if json.loads((home / CONFIG_FILE).read_text("utf-8")) != CONFIG:
         raise PublishingError(f"{home / CONFIG_FILE} is not LeNet-5's.")
-    if (home / CARD_FILE).read_text("utf-8") != model_card(metrics):
+    if (home / CARD_FILE).read_text("utf-8") != model_card(metrics, figures=_figures(home)):
         raise PublishingError(f"{home / CARD_FILE} does not say what {METRICS_FILE} says.")
     model = LeNet5.from_pretrained(home)
     stated = metrics.get("sample", {})
@@ -224,6 +224,10 @@ def push_space(
         )
 
 
+def _figures(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.png") if path.name != SAMPLE_FILE)
+
+
 def _read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / METRICS_FILE
     try:
@@ -236,8 +240,8 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 # The model card --------------------------------------------------------------------------------
 
 
-def model_card(metrics: dict[str, Any]) -> str:
-    """The model card, in Markdown, that says what the metrics say.
+def model_card(metrics: dict[str, Any], *, figures: Sequence[str] = ()) -> str:
+    """The model card, in Markdown, that says what the metrics say, and shows the figures named.
 
     Of the metrics, ``real_input`` ({what: {"accuracy", "count"}}), ``calibration`` and ``refusal``
     ({name: figure}) may be absent.
@@ -253,12 +257,14 @@ def model_card(metrics: dict[str, Any]) -> str:
         for what, result in metrics.get("real_input", {}).items()
     ]
     table = "\n".join(
-        f"| {what} | {n:,} | {share:.2%} | {_interval(share, n)} |" for what, share, n in rows
+        f"| {what} | {n:,} | {100 * share:.2f} % | {_interval(share, n)} |"
+        for what, share, n in rows
     )
     digits = "\n".join(
         f"| {digit} | {int(row.sum()):,} | {int(row.sum() - row[digit])} |"
         for digit, row in enumerate(confusion)
     )
+    curves = "\n".join(f"![{Path(name).stem} by epoch]({name})" for name in figures)
     settings = "\n".join(f"| {_words(name)} | {value} |" for name, value in recipe.items())
     environment = ", ".join(f"{_words(name)} {value}" for name, value in versions.items())
     extras = "".join(
@@ -305,7 +311,7 @@ model-index:
 # LeNet-5 for handwritten digits
 
 The network of 1998 with its 61,706 parameters, trained to read what people draw, scan and
-photograph. It reads {metrics["accuracy"]:.2%} of MNIST's {count:,} test digits right.
+photograph. It reads {100 * metrics["accuracy"]:.2f} % of MNIST's {count:,} test digits right.
 
 ![{sample.get("count", "")} of MNIST's test digits, as the network sees them]({SAMPLE_FILE})
 
@@ -323,8 +329,8 @@ print(predict("digit.png", model=load_model("{REPO}")))
 
 The package finds the digit in the picture and frames it as MNIST framed its own: most of being
 right is decided there. Its releases carry these weights, so `predict("digit.png")` alone does the
-same without a network. `LeNet5.from_pretrained("{REPO}")` gives the bare network: canvases
-(N, 1, 28, 28), float32 in [0, 1], ink 1 on 0, to logits (N, 10).
+same without a network. `LeNet5.from_pretrained("{REPO}")` gives the bare
+network: canvases (N, 1, 28, 28), float32 in [0, 1], ink 1 on 0, to logits (N, 10).
 
 ## What it is for
 
@@ -361,8 +367,10 @@ package's own code draws. `lenet-digits train --recipe best` does it again:
 {settings}
 | seed | {metrics.get("seed", "")} |
 
-With {environment or "versions not recorded"}. `metrics.json` has the figures of every epoch and
-the confusion matrix.
+{curves}
+
+With {environment or "versions not recorded"}.
+`{METRICS_FILE}` has the figures of every epoch and the confusion matrix.
 
 ## Files
 

@@ -137,14 +137,15 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self, body: bytes) -> None:
         asked = json.loads(body)
         key = f"{asked.get('type', 'model')}s/{asked['organization']}/{asked['name']}"
+        url = f"{self.server.url}/{key.removeprefix('models/')}"
         if key in self.server.repositories:
-            return self.answer_json({"error": "You already created this repo"}, 409)
+            return self.answer_json({"error": "You already created this repo", "url": url}, 409)
         if asked["name"] == "unpaid" and not asked.get("hardware"):
             return self.answer_json({"error": "Payment required"}, 402)
         repository = self.server.repositories[key] = Repository(asked)
         repository.refs["main"] = "0" * 40
         repository.commits["0" * 40] = {".gitattributes": b"*.png filter=lfs\n"}
-        return self.answer_json({"url": f"{self.server.url}/{key.removeprefix('models/')}"})
+        return self.answer_json({"url": url})
 
     def validate(self, body: bytes) -> None:
         self.answer_json({"errors": [], "warnings": []})
