@@ -61,7 +61,7 @@ def test_its_figures_are_those_of_the_files_that_commands_wrote():
         ("title", r"\S.*"),
         ("sdk", "gradio"),
         ("sdk_version", r"6\.\d+\.\d+"),
-        ("python_version", r'"3\.\d+"'),
+        ("python_version", r'"?3\.\d+(\.\d+)?"?'),
         ("app_file", r"app\.py"),
         ("short_description", r".{1,60}"),
         ("license", "apache-2.0"),
