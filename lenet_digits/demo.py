@@ -37,6 +37,7 @@ from lenet_digits.prediction import Prediction, predict, predict_steps
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phones' photos have 2 to 12 MiB
 SURE = 0.9  # probability from which the runner-up is not worth a mention
+PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
 SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a plain ground
     "0-slashed",
@@ -209,7 +210,10 @@ def _examples(source: str) -> str:
 
 
 def _file_url(path: Path) -> str:
-    return f"gradio_api/file={html.escape(path.resolve().as_posix())}"
+    path, here = path.resolve(), Path.cwd()
+    # Relative where that is possible, so as not to tell the world about the server's folders.
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"gradio_api/file={html.escape(shown.as_posix())}"
 
 
 # About -----------------------------------------------------------------------------------------
@@ -241,6 +245,11 @@ def _about(weights_note: str, metrics: dict[str, Any]) -> str:
         curves=curves,
         weights=html.escape(weights_note),
     )
+
+
+FILL_IN_ORIGIN = """
+    for (const place of element.querySelectorAll(".origin")) place.textContent = location.origin;
+"""
 
 
 def _curve(title: str, values: list[float]) -> str:
@@ -345,10 +354,14 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
                     blank="No ink found in this picture",
                 )
             with gr.Tab("About"):
-                gr.HTML(_about(weights_note, _metrics()), apply_default_css=False)
+                gr.HTML(
+                    html_template=_about(weights_note, _metrics()),
+                    js_on_load=FILL_IN_ORIGIN,
+                    apply_default_css=False,
+                )
         gr.HTML(
             f'<div class="colophon"><p>{html.escape(weights_note)}</p>'
-            '<p><a href="?view=api">Use it from a program</a></p></div>',
+            f"<p>lenet-digits {__version__}</p></div>",
             apply_default_css=False,
         )
         _api(model)
@@ -394,8 +407,9 @@ def launch(
         host: the address to listen on; 127.0.0.1 unless ``GRADIO_SERVER_NAME`` says otherwise.
         port: the port; the first free one from 7860 unless ``GRADIO_SERVER_PORT`` is set.
         share: whether to ask Gradio for a public link.
-        weights: a weights file, by default ``LENET_DIGITS_WEIGHTS``, or else the shipped one. If it
-            cannot be used, the shipped one serves instead, and log and page say so.
+        weights: a weights file, or "owner/name@revision" on the Hub; by default what
+            ``LENET_DIGITS_WEIGHTS`` says, or else the shipped file. If it cannot be used, or not
+            within `PATIENCE`, the shipped file serves instead, and log and page say so.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # else memory grows with each call
     model, note = _load(weights or os.environ.get("LENET_DIGITS_WEIGHTS"))
@@ -409,7 +423,7 @@ def _load(weights: str | None) -> tuple[LeNet5 | None, str | None]:
         return None, None
     name = Path(weights).name if Path(weights).exists() else weights
     try:
-        return load_model(weights), f"Weights from {name}."
+        return load_model(weights, timeout=PATIENCE), f"Weights from {name}."
     except (ValueError, OSError) as error:
         log.warning("%s The shipped weights are used instead.", error)
         return None, f"{name} could not be used; reading with the weights shipped."
