@@ -92,7 +92,7 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
     page = read(image)
     if method == "center-crop":
         return _center_crop(page)
-    picture = _work_size(page)
+    picture = _with_margin(_work_size(page))
     if (framed := _already_framed(page)) is not None:
         return _steps(np.asarray(page), framed, framed, framed, 0.0)
     contrast = flatten(picture)
@@ -254,6 +254,30 @@ def _work_size(page: Image.Image) -> NDArray[np.uint8]:
         return pixels
     size = tuple(max(1, round(length * scale)) for length in page.size)
     return np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)
+
+
+def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture, with a margin of its paper added where a digit was cut out along its box.
+
+    What lies along an edge counts as paper later on, as it should in a picture that has some.
+    """
+    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA)
+    _, ink = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
+    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    if border.mean() + ink.mean() > 1:
+        ink, border = 1 - ink, 1 - border
+    _, labels = cv2.connectedComponents(ink, connectivity=8)
+    inner = np.isin(labels, np.setdiff1d(labels[12:-12, 12:-12], 0)).astype(np.uint8)
+    _, _, across, down = cv2.boundingRect(inner)
+    paper = small[ink == 0].astype(np.float32)
+    spread = np.abs(paper - np.median(paper)).mean() / np.ptp(small)
+    if min(across, down) < 56 or border.mean() > 0.4 or spread > 0.2:
+        return picture
+    height, width = picture.shape[:2]
+    full = cv2.resize(ink, (width, height), interpolation=cv2.INTER_NEAREST)
+    paper = np.median(picture[full == 0], axis=0).tolist()
+    margin = max(height, width) // 8
+    return cv2.copyMakeBorder(picture, *(margin,) * 4, cv2.BORDER_CONSTANT, value=paper)
 
 
 def _already_framed(page: Image.Image) -> Canvas | None:
