@@ -271,7 +271,7 @@ def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     _, _, across, down = cv2.boundingRect(inner)
     paper = small[ink == 0].astype(np.float32)
     spread = np.abs(paper - np.median(paper)).mean() / np.ptp(small)
-    if min(across, down) < 56 or border.mean() > 0.4 or spread > 0.2:
+    if min(across, down) < 56 or border.mean() > 0.33 or ink.mean() > 0.5 or spread > 0.12:
         return picture
     height, width = picture.shape[:2]
     full = cv2.resize(ink, (width, height), interpolation=cv2.INTER_NEAREST)
