@@ -20,6 +20,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -33,19 +34,19 @@ from lenet_digits.images import (
     canvas_steps,
 )
 from lenet_digits.model import LeNet5
-from lenet_digits.prediction import Prediction, predict, predict_steps
+from lenet_digits.prediction import Prediction, default_model, predict, predict_steps
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phones' photos have 2 to 12 MiB
 SURE = 0.9  # probability from which the runner-up is not worth a mention
 PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
 SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a plain ground
+    "0-marker",
     "0-slashed",
     "1-long-up-stroke",
     "3-transparent",
     "4-pencil",
     "7-corner",
-    "0-marker",
 )
 
 log = logging.getLogger(__name__)
@@ -227,8 +228,7 @@ def _about(weights_note: str, metrics: dict[str, Any]) -> str:
     for what, result in metrics.get("real_input", {}).items():
         figures.append((what, result["accuracy"], result["count"]))
     rows = "".join(
-        f"<tr><th scope=row>{html.escape(what)}</th><td>{percent(share)}</td>"
-        f"<td>{count:,}</td></tr>"
+        f"<tr><th scope=row>{html.escape(what)}</th><td>{share:.2%}</td><td>{count:,}</td></tr>"
         for what, share, count in figures
     )
     table = f"""<h2>How often it is right</h2>
@@ -329,12 +329,9 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
         model: what reads the digits; the shipped weights by default.
         weights_note: a sentence for the page: which weights these are, and from where.
     """
-    shipped = model is None
-    model = model or load_model()
-    model.requires_grad_(False)
-    weights_note = weights_note or (
-        f"Weights shipped with lenet-digits {__version__}." if shipped else "Weights of your own."
-    )
+    origin = "given by the program" if model else f"shipped with lenet-digits {__version__}"
+    weights_note = weights_note or f"Weights {origin}."
+    model = model or default_model()
 
     def answer(picture: ImageInput) -> dict[str, Any]:
         steps = canvas_steps(picture)
@@ -355,7 +352,7 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
                 )
             with gr.Tab("About"):
                 gr.HTML(
-                    html_template=_about(weights_note, _metrics()),
+                    _about(weights_note, _metrics()),
                     js_on_load=FILL_IN_ORIGIN,
                     apply_default_css=False,
                 )
@@ -412,6 +409,10 @@ def launch(
             within `PATIENCE`, the shipped file serves instead, and log and page say so.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # else memory grows with each call
+    # Gradio asks itself for a page as it starts, and must not ask a proxy for it.
+    direct = (os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "localhost", "127.0.0.1")
+    os.environ["no_proxy"] = ",".join(filter(None, direct))
+    torch.set_num_threads(1)  # answers side by side, not each on all cores: a canvas is small
     model, note = _load(weights or os.environ.get("LENET_DIGITS_WEIGHTS"))
     demo = build_demo(model, weights_note=note)
     demo.queue(max_size=256)

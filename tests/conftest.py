@@ -35,6 +35,11 @@ CHROMIUM_FLAGS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that takes the README's screenshots."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="write pictures of the app there")
+
+
 @contextmanager
 def others_litter() -> Iterator[None]:
     """Lets a library leave sockets and event loops unclosed, and collects them before it is over.

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from conftest import App
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 expect.set_options(timeout=20_000)  # milliseconds; a busy machine takes its time
 
@@ -39,18 +39,33 @@ STROKES: dict[str, str] = {
 SEVEN_IN_A_CORNER = "4,4 14,4 11,12 8,22"
 
 
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """One visitor with a warm cache, for the tests that need no other."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(visitor: BrowserContext, app: App) -> Iterator[Page]:
+    """The app, ready to draw."""
+    page = visitor.new_page()
+    open_app(page, app)
+    yield page
+    page.close()
+
+
 @pytest.fixture
 def new_page(browser: Browser, app: App) -> Iterator[Callable[..., Page]]:
-    """Opens the app as a visitor of its own, ready to draw."""
+    """Opens the app as another visitor, with the browser's options as given."""
     contexts = []
 
     def open_page(**options: Any) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
         contexts.append(context)
-        context.set_default_timeout(20_000)
         page = context.new_page()
-        page.goto(app.url)
-        pad_of(page).wait_for()
+        open_app(page, app)
         return page
 
     yield open_page
@@ -58,9 +73,10 @@ def new_page(browser: Browser, app: App) -> Iterator[Callable[..., Page]]:
         context.close()
 
 
-@pytest.fixture
-def page(new_page: Callable[..., Page]) -> Page:
-    return new_page()
+def open_app(page: Page, app: App) -> None:
+    page.set_default_timeout(20_000)
+    page.goto(app.url)
+    pad_of(page).wait_for()
 
 
 def pad_of(page: Page) -> Locator:
@@ -94,7 +110,7 @@ def draw(page: Page, strokes: str) -> None:
         page.mouse.move(*stroke[0])
         page.mouse.down()
         for x, y in stroke[1:]:
-            page.mouse.move(x, y, steps=4)
+            page.mouse.move(x, y, steps=2)
         page.mouse.up()
 
 
@@ -235,7 +251,7 @@ def test_keys_choose_the_tool_and_its_width_and_clear(page: Page) -> None:
     page.keyboard.press("e")
     expect(page.get_by_role("button", name="Eraser")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("p")
-    expect(page.get_by_role("button", name="Pen")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Pen", exact=True)).to_have_attribute("aria-pressed", "true")
     before = int(page.get_by_label("Width").input_value())
     page.keyboard.press("]")
     assert int(page.get_by_label("Width").input_value()) > before
@@ -290,7 +306,7 @@ def test_an_older_drawings_answer_is_never_shown(page: Page) -> None:
 
 def test_a_cleared_pad_shows_no_answer_that_was_still_under_way(page: Page) -> None:
     held: list[Route] = []
-    page.route("**/component_server/", held.append)
+    page.route("**/component_server/", lambda route: held.append(route))
     with page.expect_request("**/component_server/"):
         draw(page, STROKES["1"])
     page.get_by_role("button", name="Clear").click()
@@ -487,14 +503,15 @@ def test_axe_finds_no_serious_violation(new_page: Callable[..., Page], scheme: s
         assert violations == [], tab
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_sticks_out_at_any_width(new_page: Callable[..., Page], width: int) -> None:
-    page = new_page(viewport={"width": width, "height": 844})
+def test_nothing_sticks_out_at_any_width(page: Page) -> None:
     draw(page, STROKES["8"])
+    expect(headline(page)).to_have_text("8")
     page.get_by_text("Steps to the canvas").click()
     for tab in ("Sketchpad", "Upload", "About"):
         page.get_by_role("tab", name=tab).click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 844})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (tab, width)
 
 
 def test_no_request_leaves_this_machine_and_no_cookie_is_set(browser: Browser, app: App) -> None:
@@ -539,3 +556,31 @@ def test_two_visitors_do_not_see_each_others_drawings(new_page: Callable[..., Pa
     one.get_by_role("button", name="Clear").click()
     expect(note(one)).to_have_text("Nothing drawn yet")
     expect(headline(seven)).to_have_text("7")
+
+
+# For the README ----------------------------------------------------------------------------------
+
+
+def test_screenshots_for_the_readme(
+    new_page: Callable[..., Page], pytestconfig: pytest.Config
+) -> None:
+    if not (folder := pytestconfig.getoption("--screenshots")):
+        pytest.skip("only with --screenshots FOLDER")
+    page = new_page(viewport={"width": 1120, "height": 800})
+    draw(page, "30,23 37,16 46,13 56,13 64,17 68,24 67,31 62,38 54,42 45,44")
+    draw(page, "45,44 56,45 66,50 71,58 71,67 67,76 58,83 47,85 36,83 27,77")
+    expect(headline(page)).to_have_text("3")
+    page.get_by_text("Steps to the canvas").click()
+    take_screenshot(page, Path(folder) / "sketchpad.png")
+    open_upload(page)
+    page.locator(".examples button[title*=photo]:visible").click()
+    expect(headline(page)).to_have_text("7")
+    page.get_by_text("Steps to the canvas").locator("visible=true").click()
+    take_screenshot(page, Path(folder) / "upload.png")
+
+
+def take_screenshot(page: Page, path: Path) -> None:
+    page.mouse.move(0, 0)
+    page.wait_for_function("document.getAnimations().length === 0")
+    page.screenshot(path=path)
+    assert path.stat().st_size < 200_000  # bytes: README's readers load it

@@ -251,7 +251,7 @@ def test_about_shows_the_figures_it_is_given_and_only_those(demo: Any) -> None:
     epoch = {"train_loss": 0.5, "test_accuracy": 0.91}
     metrics = {"accuracy": 0.9934, "confusion": [[9934, 66]], "epochs": [epoch, epoch]}
     page = demo._about("Weights of a test.", metrics)
-    assert "99.3 %" in page
+    assert "99.34%" in page
     assert "10,000" in page
     assert page.count("<polyline") == 2
     bare = demo._about("Weights of a test.", {})

@@ -14,8 +14,9 @@ async function ask(image) {
   try {
     reply = await server.read(await image);
   } catch {
-    reply = problem("The server does not answer. Check the connection, then try again.");
+    // Gradio throws, or answers undefined, when the server does not.
   }
+  reply ??= problem("The server does not answer. Check the connection, then try again.");
   if (question !== latest) return undefined;
   show(reply);
   return reply;
