@@ -14,10 +14,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
 import torch
+from conftest import others_litter
 from hub_server import Hub, Repository, serving
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
@@ -163,7 +165,7 @@ def test_pulling_is_quiet(hub: Hub, model: LeNet5, capfd: pytest.CaptureFixture[
     load_model("me/mine")
     for fault in ("broken", "truncated"):
         with pytest.raises(HubError):
-            load_model(f"faulty/{fault}", timeout=1.5)
+            load_model(f"faulty/{fault}", timeout=2)
     assert capfd.readouterr() == ("", "")
 
 
@@ -260,6 +262,11 @@ FAULTS = {
 }
 
 
+def patience(fault: str) -> float:
+    """Seconds to wait for a fault: few where all of them will pass, many on a busy machine."""
+    return 0.7 if "0.7 seconds" in FAULTS[fault] else 30
+
+
 def sentence(error: pytest.ExceptionInfo[HubError]) -> str:
     message = str(error.value)
     assert message.endswith(".")
@@ -271,10 +278,40 @@ def sentence(error: pytest.ExceptionInfo[HubError]) -> str:
 def test_a_fault_of_the_hub_is_one_sentence_in_time(hub: Hub, fault: str) -> None:
     began = time.monotonic()
     with pytest.raises(HubError) as caught:
-        load_model(f"faulty/{fault}", timeout=0.7)
-    assert time.monotonic() - began < 2
+        load_model(f"faulty/{fault}", timeout=patience(fault))
+    assert time.monotonic() - began < 5
     message = sentence(caught)
     assert message.startswith(f"model.safetensors of faulty/{fault}@main: {FAULTS[fault]}")
+
+
+@pytest.fixture(scope="module")
+def demo() -> Any:
+    """The app's module, imported only here because of what Gradio leaves behind."""
+    with others_litter():
+        import lenet_digits.demo
+    return lenet_digits.demo
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_app_uses_the_shipped_weights_instead_and_says_so(
+    hub: Hub,
+    demo: Any,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(demo, "PATIENCE", patience(fault))
+    model, note = demo._load(f"faulty/{fault}")
+    assert model is None
+    assert note == f"faulty/{fault} could not be used; reading with the weights shipped."
+    assert FAULTS[fault] in caplog.text
+    assert "The shipped weights are used instead." in caplog.text
+
+
+def test_the_app_is_patient_for_less_than_five_seconds(hub: Hub, demo: Any) -> None:
+    began = time.monotonic()
+    assert demo._load("faulty/hanging")[0] is None
+    assert time.monotonic() - began < 5
 
 
 def test_a_hub_that_is_not_there_is_said_to_be_out_of_reach(
@@ -294,7 +331,7 @@ def test_a_socket_that_accepts_and_hangs_is_given_up(point_at: Callable[[str], N
         began = time.monotonic()
         with pytest.raises(HubError) as caught:
             load_model("me/mine", timeout=0.7)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
     assert "did not deliver it within 0.7 seconds" in sentence(caught)
 
 
