@@ -443,3 +443,20 @@ def test_pypi_sees_neither_the_front_matter_nor_links_to_nowhere(
     assert [target for target in targets if not target.startswith(("https://", "http://"))] == []
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert len(metadata.get_all("Project-URL")) >= 3
+
+
+def test_a_tag_is_published_by_a_workflow_that_holds_no_secret() -> None:
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML reads the key "on" as a boolean
+    assert workflow["permissions"] == {"contents": "read"}
+    job = workflow["jobs"]["publish"]
+    assert (job["needs"], job["permissions"]) == ("build", {"id-token": "write"})
+    assert job["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert "secrets." not in text
+    assert "password" not in text
+
+
+@pytest.mark.parametrize("name", ["dependabot.yml", "workflows/test.yml", "workflows/publish.yml"])
+def test_what_github_reads_is_yaml(name: str) -> None:
+    assert yaml.safe_load((ROOT / ".github" / name).read_text("utf-8"))
