@@ -216,7 +216,7 @@ def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     elif low >= 0 and values.dtype.kind in "ui" and high <= 65535:
         scale = 255 / 65535
     else:  # normalised floats, say: only the differences carry meaning
-        values, scale = values.astype(np.float64) - low, 255 / (high - low)
+        values, scale = values.astype(np.float64) - low, 255 / max(high - low, 1e-9)
     return np.asarray(values * scale + 0.5, np.uint8)
 
 
@@ -261,7 +261,9 @@ def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     What lies along an edge counts as paper later on, as it should in a picture that has some.
     """
-    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA
+    )
     _, ink = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
     border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
     if border.mean() + ink.mean() > 1:
@@ -270,8 +272,9 @@ def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     inner = np.isin(labels, np.setdiff1d(labels[12:-12, 12:-12], 0)).astype(np.uint8)
     _, _, across, down = cv2.boundingRect(inner)
     paper = small[ink == 0].astype(np.float32)
-    spread = np.abs(paper - np.median(paper)).mean() / np.ptp(small)
-    if min(across, down) < 56 or border.mean() > 0.33 or ink.mean() > 0.5 or spread > 0.12:
+    if min(across, down) < 56 or border.mean() > 0.33 or ink.mean() > 0.5:
+        return picture
+    if np.abs(paper - np.median(paper)).mean() > 0.12 * np.ptp(small):
         return picture
     height, width = picture.shape[:2]
     full = cv2.resize(ink, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -401,8 +404,10 @@ def find_ink(contrast: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]
     if not loose.any():
         raise NoInkError("The picture shows no ink: is it blank?")
     level = float(np.quantile(contrast[loose > 0], 0.9))
-    strong = contrast > max(floor, 0.4 * level)
-    weak = np.where(contrast > max(floor, 0.2 * level), loose, 0)
+    strong = np.where(contrast > max(floor, 0.4 * level), loose, 0)
+    reach = max(contrast.shape) // 20
+    around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    weak = np.where(contrast > max(floor, 0.2 * level), loose * around, 0)
     count, labels, _, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
     mass = np.bincount(labels.ravel(), (contrast * strong).ravel(), minlength=count)
     mass[0] = 0
