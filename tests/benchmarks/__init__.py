@@ -1,0 +1,1 @@
+"""Figures, measured by commands; pytest does not run them."""
