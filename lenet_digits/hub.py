@@ -100,7 +100,7 @@ def fetch(
         url = hf_hub_url(repo, filename, revision=wanted)
         found = get_hf_file_metadata(url, token=token, timeout=timeout)
         if found.commit_hash is None:
-            raise HubError("what answers is no Hugging Face Hub; is there a proxy or a login page?")
+            raise HubError("what answers is no Hugging Face Hub, perhaps a proxy or a login page")
         if found.size is not None and found.size > MAX_BYTES:
             raise HubError(f"it has {found.size:,} bytes; LeNet-5's weights take about 250,000")
         path = hf_hub_download(
@@ -118,24 +118,26 @@ def fetch(
         path = cached() if pinned or local_files_only else None
         if path is None and local_files_only:
             raise HubError("it is not in the cache on this disk, and only that was to be searched")
-        path = path or download()
-        _verify(path)
-        return path
+        return path or download()
 
     try:
-        path = _within(timeout, obtain)
+        try:
+            path = _within(timeout, obtain)
+        except (HubError, ValueError):
+            raise
+        except Exception:
+            fallback = cached()
+            if fallback is None:
+                raise
+            path = fallback
+        digest = _verify(path)
+        if (repo, filename, wanted) == (REPO, WEIGHTS_FILE, REVISION) and digest != SHIPPED_SHA256:
+            raise HubError(
+                f"it is not the file that lenet-digits {__version__} was released with (its "
+                "SHA-256 differs)"
+            )
     except Exception as error:
-        fallback = None if isinstance(error, ValueError | HubError) else cached()
-        if fallback is None:
-            raise HubError(f"{filename} of {origin}: {_reason(error, timeout)}.") from error
-        path = fallback
-    if (repo, filename, wanted) == (REPO, WEIGHTS_FILE, REVISION) and (
-        hashlib.sha256(path.read_bytes()).hexdigest() != SHIPPED_SHA256
-    ):
-        raise HubError(
-            f"{filename} of {origin}: it is not the file that lenet-digits {__version__} was "
-            "released with (its SHA-256 differs)."
-        )
+        raise HubError(f"{filename} of {origin}: {_reason(error, timeout)}.") from error
     return path
 
 
@@ -199,16 +201,21 @@ def upload(
     return commit
 
 
-def _verify(path: Path) -> None:
-    """Compare a cached file with its name in the cache: the hash by which the Hub announced it."""
+def _verify(path: Path) -> str:
+    """Compare a cached file with its name in the cache: the hash by which the Hub announced it.
+
+    Returns the SHA-256 of the file, in hexadecimal.
+    """
     announced = path.readlink().name if path.is_symlink() else ""
     content = path.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
     blob = b"blob %d\0" % len(content) + content  # what git hashes
-    actual = {64: hashlib.sha256(content), 40: hashlib.sha1(blob, usedforsecurity=False)}
-    if len(announced) in actual and actual[len(announced)].hexdigest() != announced:
+    actual = {64: sha256, 40: hashlib.sha1(blob, usedforsecurity=False).hexdigest()}
+    if announced != actual.get(len(announced), announced):
         path.resolve().unlink()
         path.unlink()
         raise HubError("what arrived is not what the Hub announced (its hash differs); try again")
+    return sha256
 
 
 def _within(seconds: float, work: Callable[[], T]) -> T:
@@ -258,5 +265,5 @@ def _reason(error: Exception, timeout: float = TIMEOUT) -> str:
     if status is not None:
         return f"the Hub answered with the error {status}; try again later"
     if "Connect" in type(error).__name__:
-        return "the Hub cannot be reached; is there a network?"
+        return "the Hub cannot be reached; look to the network"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -221,6 +221,20 @@ def test_a_file_damaged_on_the_way_is_fetched_anew_the_next_time(
     assert_equal(model, load_model("me/mine"))
 
 
+def test_a_file_that_was_damaged_in_the_cache_is_not_used(
+    model: LeNet5, point_at: Callable[[str], None]
+) -> None:
+    with serving() as hub:
+        point_at(hub.url)
+        keep(hub, "me/mine", model__safetensors=save(model.state_dict()))
+        load_model("me/mine")
+    (file,) = Path(constants.HF_HUB_CACHE).glob("**/blobs/*")
+    file.write_bytes(file.read_bytes()[:-1] + b"\0")
+    with pytest.raises(HubError, match="its hash differs"):
+        load_model("me/mine")
+    assert not file.exists()
+
+
 # The project's own repository
 
 
@@ -322,7 +336,7 @@ def test_a_hub_that_is_not_there_is_said_to_be_out_of_reach(
     point_at(f"http://127.0.0.1:{port}")  # closed again: refused
     with pytest.raises(HubError) as caught:
         load_model("me/mine")
-    assert "the Hub cannot be reached; is there a network?" in sentence(caught)
+    assert "the Hub cannot be reached; look to the network" in sentence(caught)
 
 
 def test_a_socket_that_accepts_and_hangs_is_given_up(point_at: Callable[[str], None]) -> None:
