@@ -176,11 +176,18 @@ def test_a_run_is_named_after_its_recipe_and_seed_and_is_never_overwritten(capsy
     assert cli.main([*TRAIN, "--seed", "3", "--resume"]) == 0
 
 
+def hear_interrupts():
+    """Undo what a shell does to jobs in its background: they, and their children, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 def test_interrupting_a_run_tells_how_to_go_on():
     words = [*TRAIN[:-1], "1000", "--output", "my run"]
     with subprocess.Popen(
-        [sys.executable, "-m", "lenet_digits", *words], stderr=subprocess.PIPE, text=True
-    ) as run:
+        [sys.executable, "-m", "lenet_digits", *words], stderr=subprocess.PIPE, text=True,
+        preexec_fn=hear_interrupts,
+    ) as run:  # fmt: skip
         assert run.stderr is not None
         assert run.stderr.readline().startswith("epoch 1:")
         run.send_signal(signal.SIGINT)
