@@ -37,7 +37,8 @@ STROKE = 2.0  # pixels: median stroke width of MNIST at 28x28 (twice the area ov
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 50_000_000  # of a picture, as its header states them; a large phone photo has 50 MP
 REACH = 0.33
-WORK_SIZE = 256  # pixels: longest side at which ink is looked for; 9x the canvas
+WORK_SIZE = 192  # pixels: longest side at which ink is looked for; 7x the canvas
+TINY_SIZE = 64  # pixels: longest side of a picture that is enlarged to about twice this
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 Canvas: TypeAlias = NDArray[np.float32]  # (28, 28), ink 1 on background 0
@@ -92,9 +93,10 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
     page = read(image)
     if method == "center-crop":
         return _center_crop(page)
-    picture = _with_margin(_work_size(page))
-    if (framed := _already_framed(page)) is not None:
-        return _steps(np.asarray(page), framed, framed, framed, 0.0)
+    picture = _on_one_ground(_reduced(page))
+    if (framed := _already_framed(picture)) is not None:
+        return _steps(picture, framed, framed, framed, 0.0)
+    picture = _enlarged(_with_margin(picture))
     contrast = flatten(picture)
     ink, discarded = find_ink(contrast)
     return _steps(picture, contrast, ink, frame(set_pen(ink)), discarded)
@@ -206,6 +208,8 @@ def _from_array(image: Any) -> Image.Image:
 
 def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Any numbers as uint8, by the range they appear to be in."""
+    if values.dtype == np.uint8 and values.max() > 1:
+        return values
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UnreadableImageError("The array holds values that are not finite numbers.")
@@ -239,21 +243,45 @@ def _on_paper(page: Image.Image) -> Image.Image:
     return Image.fromarray(np.asarray(mixed + 0.5, np.uint8))
 
 
-def _work_size(page: Image.Image) -> NDArray[np.uint8]:
-    """The picture reduced by area averaging to `WORK_SIZE`, or a tiny one enlarged to half of it.
-
-    Enlarging gives the steps that follow whole pixels to work with; framing averages them again.
-    """
+def _reduced(page: Image.Image) -> NDArray[np.uint8]:
+    """The picture, area-averaged to `WORK_SIZE` if it is larger."""
     pixels = np.asarray(page)
-    side = max(page.size)
-    if side > WORK_SIZE:
-        scale, how = WORK_SIZE / side, cv2.INTER_AREA
-    elif side <= WORK_SIZE // 4:
-        scale, how = float(WORK_SIZE // 2 // side), cv2.INTER_CUBIC
-    else:
+    scale = WORK_SIZE / max(page.size)
+    if scale >= 1:
         return pixels
     size = tuple(max(1, round(length * scale)) for length in page.size)
-    return np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A tiny picture, enlarged so that the steps have whole pixels to work with; framing averages
+    them again."""
+    scale = 2 * TINY_SIZE // max(picture.shape)
+    if max(picture.shape) > TINY_SIZE:
+        return picture
+    larger = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(larger, np.uint8)
+
+
+def _on_one_ground(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture in dark on white, where its ground is bands of two even colours.
+
+    Bands show at two opposite edges, alike; the difference from them is ink.
+    """
+    for turned in (False, True):
+        view = picture.swapaxes(0, 1) if turned else picture
+        ends = view[[0, -1]].astype(np.int16)  # (2, W, 3)
+        ground = ends.mean(axis=0)
+        grey = ground.mean(axis=1)
+        dark = grey < (grey.min() + grey.max()) / 2
+        contrast = np.ptp(grey)
+        if contrast < 64 or not 0.2 < dark.mean() < 0.8:
+            continue
+        uneven = max(grey[dark].std(), grey[~dark].std(), np.abs(ends[0] - ends[1]).mean())
+        if uneven < 0.05 * contrast and np.count_nonzero(np.diff(dark)) <= 4:
+            inked = 255 - np.abs(view - ground)
+            return np.asarray(inked.swapaxes(0, 1) if turned else inked, np.uint8)
+    return picture
 
 
 def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -283,11 +311,11 @@ def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.copyMakeBorder(picture, *(margin,) * 4, cv2.BORDER_CONSTANT, value=paper)
 
 
-def _already_framed(page: Image.Image) -> Canvas | None:
+def _already_framed(picture: NDArray[np.uint8]) -> Canvas | None:
     """The canvas itself, where the picture is one already, up to polarity."""
-    if page.size != (IMAGE_SIZE, IMAGE_SIZE):
+    if picture.shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
         return None
-    grey = np.asarray(page.convert("L"))
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     if np.median(grey) > 127:
         grey = 255 - grey
     top, bottom, left, right = _bounds(grey)
@@ -318,16 +346,16 @@ def _center_crop(page: Image.Image) -> CanvasSteps:
 
 def flatten(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The ink of a (H, W, 3) picture, bright on an even dark ground: (H, W) float32 in [0, 1]."""
-    grey_only = bool((picture == picture[:, :, :1]).all())
-    channels = [
-        np.asarray((255 - channel if _is_light_on_dark(channel) else channel) / np.float32(255))
-        for channel in (picture[:, :, :1] if grey_only else picture).transpose(2, 0, 1)
-    ]
-    grey = channels[0]
-    if not grey_only:
-        colours = cv2.merge(channels)
-        grey = cv2.transform(colours, _filter(colours)[None])
-    paper = _paper(np.ascontiguousarray(grey))
+    scale = min(1.0, 96 / max(picture.shape))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    signs, offsets = np.ones(3, np.float32), np.zeros(3, np.float32)
+    for i, channel in enumerate(cv2.split(small)):
+        if _is_light_on_dark(channel):  # turned dark on light
+            signs[i], offsets[i] = -1, 1
+    weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32))
+    mix = np.append(weights * signs / 255, weights @ offsets)  # 3 channels and a constant to 1
+    grey = cv2.transform(np.asarray(picture, np.float32), mix[None])
+    paper = _paper(grey)
     return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
 
 
@@ -362,9 +390,9 @@ def _filter(colours: NDArray[np.float32]) -> NDArray[np.float32]:
 
     A matched filter: a channel counts as the ink darkens it, against the noise it has.
     """
-    scale = 96 / max(colours.shape)
-    small = cv2.resize(colours, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    darker = cv2.merge([_paper(channel) - channel for channel in cv2.split(small)])
+    if (colours == colours[:, :, :1]).all():
+        return np.full(3, 1 / 3, np.float32)
+    darker = cv2.merge([_paper(channel) - channel for channel in cv2.split(colours)])
     strength = darker.max(axis=2)
     signal = darker[strength >= np.quantile(strength, 0.98)].mean(axis=0) + 1e-6
     noise = np.median(darker, axis=(0, 1)) + 0.02
@@ -394,12 +422,12 @@ def _paper(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def find_ink(contrast: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """The digit's ink, (H, W) float32 in [0, 1], and the share of all ink that was thrown away."""
-    noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
+    ground, noise = _spread(contrast)
     if noise > 0.005:
         contrast = cv2.GaussianBlur(contrast, (5, 5), 0)
-        noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
-    floor = float(np.median(contrast)) + 4 * noise + 0.02
-    loose = (contrast > floor).astype(np.uint8)
+        ground, noise = _spread(contrast)
+    floor = ground + 4 * noise + 0.02
+    loose = np.asarray(contrast > floor, np.uint8)
     loose = _inside(_unruled(loose))
     if not loose.any():
         raise NoInkError("The picture shows no ink: is it blank?")
@@ -409,12 +437,20 @@ def find_ink(contrast: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]
     around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     weak = np.where(contrast > max(floor, 0.2 * level), loose * around, 0)
     count, labels, _, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
-    mass = np.bincount(labels.ravel(), (contrast * strong).ravel(), minlength=count)
+    certain = strong > 0
+    mass = np.bincount(labels[certain], contrast[certain], minlength=count)
     mass[0] = 0
     kept = mass > 0.05 * mass.max()
     near = cv2.dilate(kept[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
+
+
+def _spread(contrast: NDArray[np.float32]) -> tuple[float, float]:
+    """Median and robust standard deviation, of one pixel in nine."""
+    sample = contrast[::3, ::3]
+    median = float(np.median(sample))
+    return median, 1.4826 * float(np.median(np.abs(sample - median)))
 
 
 def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -448,10 +484,8 @@ def _inside(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The mask without what touches the picture's edge and stays near it, if anything else is left."""
     height, width = mask.shape
     zone = max(1, round(0.12 * min(height, width)))
-    near = np.ones_like(mask)
-    near[zone:-zone, zone:-zone] = 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    inner = np.bincount(labels[near == 0].ravel(), minlength=count)
+    inner = np.bincount(labels[zone:-zone, zone:-zone].ravel(), minlength=count)
     touch = max(1, round(0.015 * max(height, width)))
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
