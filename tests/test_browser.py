@@ -251,7 +251,9 @@ def test_keys_choose_the_tool_and_its_width_and_clear(page: Page) -> None:
     page.keyboard.press("e")
     expect(page.get_by_role("button", name="Eraser")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("p")
-    expect(page.get_by_role("button", name="Pen", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("button", name="Pen", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
     before = int(page.get_by_label("Width").input_value())
     page.keyboard.press("]")
     assert int(page.get_by_label("Width").input_value()) > before
@@ -386,24 +388,25 @@ def test_a_click_reads_an_example_in_both_tabs(page: Page) -> None:
             page.get_by_role("button", name="Clear").click()
 
 
+HAND_OVER = """async ([event, source]) => {
+    const content = typeof source === "number"
+        ? new Uint8Array(source) : await (await fetch(source)).blob();
+    const data = new DataTransfer();
+    data.items.add(new File([content], "picture.png", { type: "image/png" }));
+    const [kind, field] = event === "paste"
+        ? [ClipboardEvent, "clipboardData"] : [DragEvent, "dataTransfer"];
+    document.querySelector(".drop").dispatchEvent(
+        new kind(event, { [field]: data, bubbles: true, cancelable: true }));
+}"""  # a data URL, or so many bytes of nothing
+
+
 @pytest.mark.parametrize("event", ["paste", "drop"])
 def test_a_picture_pasted_or_dropped_is_read(page: Page, event: str) -> None:
     draw(page, STROKES["2"])
     expect(headline(page)).to_have_text("2")
     picture = pad_of(page).evaluate("pad => pad.toDataURL()")
     open_upload(page)
-    page.evaluate(
-        """async ([event, picture]) => {
-            const blob = await (await fetch(picture)).blob();
-            const data = new DataTransfer();
-            data.items.add(new File([blob], "two.png", { type: "image/png" }));
-            const [kind, field] = event === "paste"
-                ? [ClipboardEvent, "clipboardData"] : [DragEvent, "dataTransfer"];
-            document.querySelector(".drop").dispatchEvent(
-                new kind(event, { [field]: data, bubbles: true, cancelable: true }));
-        }""",
-        [event, picture],
-    )
+    page.evaluate(HAND_OVER, [event, picture])
     expect(headline(page)).to_have_text("2")
 
 
@@ -448,7 +451,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_sent(page: Page) -> No
     open_upload(page)
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
-    give(page, "huge.png", bytes(20 * 2**20 + 1))
+    page.evaluate(HAND_OVER, ["drop", 20 * 2**20 + 1])
     expect(note(page)).to_contain_text("larger than 20 MB")
     assert sent == []
 
@@ -488,13 +491,12 @@ def test_the_tab_key_goes_from_tabs_to_pad_to_tools(page: Page) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(new_page: Callable[..., Page], scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = new_page(color_scheme=scheme)
+    page = new_page(color_scheme=scheme, reduced_motion="reduce")
     draw(page, STROKES["3"])
     expect(headline(page)).to_have_text("3")
     page.get_by_text("Steps to the canvas").click()
     for tab in ("Sketchpad", "Upload", "About"):
         page.get_by_role("tab", name=tab).click()
-        page.wait_for_function("document.getAnimations().length === 0")
         violations = [
             (rule["id"], [node["html"][:120] for node in rule["nodes"]])
             for rule in axe.run(page).response["violations"]
@@ -566,7 +568,7 @@ def test_screenshots_for_the_readme(
 ) -> None:
     if not (folder := pytestconfig.getoption("--screenshots")):
         pytest.skip("only with --screenshots FOLDER")
-    page = new_page(viewport={"width": 1120, "height": 800})
+    page = new_page(viewport={"width": 1120, "height": 800}, reduced_motion="reduce")
     draw(page, "30,23 37,16 46,13 56,13 64,17 68,24 67,31 62,38 54,42 45,44")
     draw(page, "45,44 56,45 66,50 71,58 71,67 67,76 58,83 47,85 36,83 27,77")
     expect(headline(page)).to_have_text("3")
@@ -581,6 +583,5 @@ def test_screenshots_for_the_readme(
 
 def take_screenshot(page: Page, path: Path) -> None:
     page.mouse.move(0, 0)
-    page.wait_for_function("document.getAnimations().length === 0")
     page.screenshot(path=path)
     assert path.stat().st_size < 200_000  # bytes: README's readers load it
