@@ -41,7 +41,9 @@ WORK_SIZE = 192  # pixels: longest side at which ink is looked for; 7x the canva
 TINY_SIZE = 64  # pixels: longest side of a picture that is enlarged to about twice this
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
-Canvas: TypeAlias = NDArray[np.float32]  # (28, 28), ink 1 on background 0
+Bytes: TypeAlias = NDArray[np.uint8]
+Floats: TypeAlias = NDArray[np.float32]
+Canvas: TypeAlias = Floats  # (28, 28), ink 1 on background 0
 
 
 class UnreadableImageError(ValueError):
@@ -56,9 +58,9 @@ class NoInkError(ValueError):
 class CanvasSteps:
     """A picture on its way to the canvas, step by step; H and W are at most `WORK_SIZE`."""
 
-    picture: NDArray[np.uint8]  # (H, W, 3), upright, alpha composited over the paper it implies
-    contrast: NDArray[np.float32]  # (H, W) in [0, 1], uneven light divided out, ink bright
-    ink: NDArray[np.float32]  # (H, W) in [0, 1], what is left after threshold and cleaning
+    picture: Bytes  # (H, W, 3), upright, alpha composited over the paper it implies
+    contrast: Floats  # (H, W) in [0, 1], uneven light divided out, ink bright
+    ink: Floats  # (H, W) in [0, 1], what is left after threshold and cleaning
     box: tuple[int, int, int, int]  # left, top, right, bottom (exclusive) of the ink in `picture`
     canvas: Canvas
     discarded: float  # share of the ink, in [0, 1], thrown away as not part of the digit
@@ -93,7 +95,7 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
     page = read(image)
     if method == "center-crop":
         return _center_crop(page)
-    picture = _on_one_ground(_reduced(page))
+    picture = _on_one_ground(_without_impulses(_reduced(page)))
     if (framed := _already_framed(picture)) is not None:
         return _steps(picture, framed, framed, framed, 0.0)
     picture = _enlarged(_with_margin(picture))
@@ -103,9 +105,9 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
 
 
 def _steps(
-    picture: NDArray[np.uint8],
-    contrast: NDArray[np.float32],
-    ink: NDArray[np.float32],
+    picture: Bytes,
+    contrast: Floats,
+    ink: Floats,
     canvas: Canvas,
     discarded: float,
 ) -> CanvasSteps:
@@ -206,7 +208,7 @@ def _from_array(image: Any) -> Image.Image:
     return _on_paper(page.convert("RGBA")) if page.mode in ("LA", "RGBA") else page.convert("RGB")
 
 
-def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+def _to_bytes(values: NDArray[Any]) -> Bytes:
     """Any numbers as uint8, by the range they appear to be in."""
     if values.dtype == np.uint8 and values.max() > 1:
         return values
@@ -243,7 +245,7 @@ def _on_paper(page: Image.Image) -> Image.Image:
     return Image.fromarray(np.asarray(mixed + 0.5, np.uint8))
 
 
-def _reduced(page: Image.Image) -> NDArray[np.uint8]:
+def _reduced(page: Image.Image) -> Bytes:
     """The picture, area-averaged to `WORK_SIZE` if it is larger."""
     pixels = np.asarray(page)
     scale = WORK_SIZE / max(page.size)
@@ -253,7 +255,7 @@ def _reduced(page: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _enlarged(picture: Bytes) -> Bytes:
     """A tiny picture, enlarged so that the steps have whole pixels to work with; framing averages
     them again."""
     scale = 2 * TINY_SIZE // max(picture.shape)
@@ -263,7 +265,18 @@ def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(larger, np.uint8)
 
 
-def _on_one_ground(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _without_impulses(picture: Bytes) -> Bytes:
+    """The picture, median-filtered where many single pixels differ from all their neighbours."""
+    ring = np.ones((3, 3), np.uint8)
+    ring[1, 1] = 0
+    below = cv2.subtract(cv2.erode(picture, ring), picture) > 64
+    above = cv2.subtract(picture, cv2.dilate(picture, ring)) > 64
+    if (below | above).mean() < 0.01:
+        return picture
+    return np.asarray(cv2.medianBlur(picture, 3), np.uint8)
+
+
+def _on_one_ground(picture: Bytes) -> Bytes:
     """The picture in dark on white, where its ground is bands of two even colours.
 
     Bands show at two opposite edges, alike; the difference from them is ink.
@@ -284,7 +297,7 @@ def _on_one_ground(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture
 
 
-def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _with_margin(picture: Bytes) -> Bytes:
     """The picture, with a margin of its paper added where a digit was cut out along its box.
 
     What lies along an edge counts as paper later on, as it should in a picture that has some.
@@ -308,23 +321,33 @@ def _with_margin(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     full = cv2.resize(ink, (width, height), interpolation=cv2.INTER_NEAREST)
     paper = np.median(picture[full == 0], axis=0).tolist()
     margin = max(height, width) // 8
-    return cv2.copyMakeBorder(picture, *(margin,) * 4, cv2.BORDER_CONSTANT, value=paper)
+    wide = cv2.copyMakeBorder(picture, *(margin,) * 4, cv2.BORDER_CONSTANT, value=paper)
+    return np.asarray(wide, np.uint8)
 
 
-def _already_framed(picture: NDArray[np.uint8]) -> Canvas | None:
-    """The canvas itself, where the picture is one already, up to polarity."""
+def _already_framed(picture: Bytes) -> Canvas | None:
+    """The canvas itself, where the picture is one already.
+
+    That is a 28x28 picture framed as MNIST's are, up to polarity; or, light on pure black, one
+    that is nearly so, for such a picture was made to be a canvas, and what is over and above the
+    digit (a stray line) must not shrink it.
+    """
     if picture.shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
         return None
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    light_on_black = np.median(grey) == 0
     if np.median(grey) > 127:
         grey = 255 - grey
+    if grey.max() < 254 or np.median(grey) > 0:
+        return None
     top, bottom, left, right = _bounds(grey)
-    if grey.max() < 254 or not 19 <= max(bottom - top, right - left) <= 20:
-        return None
-    rows, columns = (np.average(np.arange(IMAGE_SIZE), weights=grey.sum(axis)) for axis in (1, 0))
-    if not (13.4 <= rows <= 14.6 and 13.4 <= columns <= 14.6):
-        return None
-    return np.asarray(grey / 255, np.float32)
+    side = max(bottom - top, right - left)
+    off = max(
+        abs(np.average(np.arange(IMAGE_SIZE), weights=grey.sum(axis)) - 14.0) for axis in (0, 1)
+    )
+    if (19 <= side <= 20 and off <= 0.6) or (light_on_black and 19 <= side <= 25 and off <= 4):
+        return np.asarray(grey / 255, np.float32)
+    return None
 
 
 def _center_crop(page: Image.Image) -> CanvasSteps:
@@ -344,22 +367,22 @@ def _center_crop(page: Image.Image) -> CanvasSteps:
 # Flatten --------------------------------------------------------------------------------------
 
 
-def flatten(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def flatten(picture: Bytes) -> Floats:
     """The ink of a (H, W, 3) picture, bright on an even dark ground: (H, W) float32 in [0, 1]."""
-    scale = min(1.0, 96 / max(picture.shape))
+    scale = min(1.0, 64 / max(picture.shape))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     signs, offsets = np.ones(3, np.float32), np.zeros(3, np.float32)
-    for i, channel in enumerate(cv2.split(small)):
-        if _is_light_on_dark(channel):  # turned dark on light
+    for i in range(3):
+        if _is_light_on_dark(np.asarray(small[:, :, i], np.uint8)):  # turned dark on light
             signs[i], offsets[i] = -1, 1
     weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32))
     mix = np.append(weights * signs / 255, weights @ offsets)  # 3 channels and a constant to 1
-    grey = cv2.transform(np.asarray(picture, np.float32), mix[None])
+    grey = np.asarray(cv2.transform(np.asarray(picture, np.float32), mix[None]), np.float32)
     paper = _paper(grey)
     return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
 
 
-def _is_light_on_dark(channel: NDArray[np.uint8]) -> bool:
+def _is_light_on_dark(channel: Bytes) -> bool:
     """Whether the ink is the lighter side: the border and the larger area are ground.
 
     On an uneven ground (a photo) the strokes have a say too: a closing or opening hardly wider
@@ -375,7 +398,7 @@ def _is_light_on_dark(channel: NDArray[np.uint8]) -> bool:
     return bool(vote > 0)
 
 
-def _strokeness(grey: NDArray[np.float32]) -> float:
+def _strokeness(grey: Floats) -> float:
     """Of what is darker than its surroundings, the share that is narrow: near 1 for pen strokes."""
     energies = []
     for reach in (5, 9, 21):  # pixels of 64
@@ -385,14 +408,14 @@ def _strokeness(grey: NDArray[np.float32]) -> float:
     return (energies[0] + energies[1]) / (2 * energies[2])
 
 
-def _filter(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+def _filter(colours: Floats) -> Floats:
     """The colour filter under which the ink stands out: weights of the three channels.
 
     A matched filter: a channel counts as the ink darkens it, against the noise it has.
     """
     if (colours == colours[:, :, :1]).all():
         return np.full(3, 1 / 3, np.float32)
-    darker = cv2.merge([_paper(channel) - channel for channel in cv2.split(colours)])
+    darker = np.dstack([_paper(channel) - channel for channel in np.moveaxis(colours, 2, 0).copy()])
     strength = darker.max(axis=2)
     signal = darker[strength >= np.quantile(strength, 0.98)].mean(axis=0) + 1e-6
     noise = np.median(darker, axis=(0, 1)) + 0.02
@@ -400,7 +423,7 @@ def _filter(colours: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-def _paper(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+def _paper(grey: Floats) -> Floats:
     """The paper without the ink: a closing wider than any stroke.
 
     The picture is continued beyond its edges, so that what lies along an edge (a cell border, a
@@ -420,11 +443,11 @@ def _paper(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 # Ink ------------------------------------------------------------------------------------------
 
 
-def find_ink(contrast: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+def find_ink(contrast: Floats) -> tuple[Floats, float]:
     """The digit's ink, (H, W) float32 in [0, 1], and the share of all ink that was thrown away."""
     ground, noise = _spread(contrast)
     if noise > 0.005:
-        contrast = cv2.GaussianBlur(contrast, (5, 5), 0)
+        contrast = np.asarray(cv2.GaussianBlur(contrast, (5, 5), 0), np.float32)
         ground, noise = _spread(contrast)
     floor = ground + 4 * noise + 0.02
     loose = np.asarray(contrast > floor, np.uint8)
@@ -446,14 +469,14 @@ def find_ink(contrast: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
 
 
-def _spread(contrast: NDArray[np.float32]) -> tuple[float, float]:
+def _spread(contrast: Floats) -> tuple[float, float]:
     """Median and robust standard deviation, of one pixel in nine."""
     sample = contrast[::3, ::3]
     median = float(np.median(sample))
     return median, 1.4826 * float(np.median(np.abs(sample - median)))
 
 
-def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _unruled(mask: Bytes) -> Bytes:
     """The mask without thin lines that run from edge to edge, past the digit at both ends."""
     for turned in (False, True):
         view = mask.T.copy() if turned else mask
@@ -480,8 +503,8 @@ def _unruled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return mask
 
 
-def _inside(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask without what touches the picture's edge and stays near it, if anything else is left."""
+def _inside(mask: Bytes) -> Bytes:
+    """The mask without what touches the picture's edge and stays near it, if that leaves any."""
     height, width = mask.shape
     zone = max(1, round(0.12 * min(height, width)))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
@@ -499,7 +522,7 @@ def _inside(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 # Pen ------------------------------------------------------------------------------------------
 
 
-def set_pen(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+def set_pen(ink: Floats) -> Floats:
     """The ink redrawn with a pen that will be `STROKE` pixels wide on the canvas."""
     top, bottom, left, right = _bounds(ink)
     scale = BOX_SIZE / max(bottom - top, right - left)
@@ -520,7 +543,7 @@ def set_pen(ink: NDArray[np.float32]) -> NDArray[np.float32]:
 # Frame ----------------------------------------------------------------------------------------
 
 
-def frame(ink: NDArray[np.float32]) -> Canvas:
+def frame(ink: Floats) -> Canvas:
     """MNIST's framing of (H, W) ink in [0, 1], as Yadav and Bottou (2019) reconstructed it.
 
     The bounding box, made square, is area-averaged to 20 pixels, scaled to a peak of 1 in steps of
