@@ -33,6 +33,7 @@ IMAGE_SIZE = 28  # pixels: side of a canvas
 BOX_SIZE = 20  # pixels: longest side of a digit's bounding box on a canvas
 CENTRE = 15.0  # pixels from the canvas edge, at most: the centre of mass lands on 14 to 15
 STROKE = 2.0  # pixels: median stroke width of MNIST at 28x28 (twice the area over the perimeter)
+MARKER = 3.0  # pixels: what wider strokes become; MNIST's 99th percentile is 3.8
 
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 50_000_000  # of a picture, as its header states them; a large phone photo has 50 MP
@@ -523,21 +524,25 @@ def _inside(mask: Bytes) -> Bytes:
 
 
 def set_pen(ink: Floats) -> Floats:
-    """The ink redrawn with a pen that will be `STROKE` pixels wide on the canvas."""
+    """The ink as a pen would have drawn it whose strokes are MNIST's on the canvas.
+
+    Hairlines are thickened to `STROKE`, lest they vanish, and markers thinned to `MARKER`, lest
+    they close the loops; what lies between is left as it is.
+    """
     top, bottom, left, right = _bounds(ink)
     scale = BOX_SIZE / max(bottom - top, right - left)
     mask = (ink > 0.5).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
     width = 2 * float(ink.sum()) / max(perimeter, 1.0) * scale  # pixels on the canvas
-    if width >= 0.75 * STROKE:
-        return ink
-    grow = round((STROKE - width) / 2 / scale)
-    if grow < 1:
-        return ink
-    wide = cv2.copyMakeBorder(ink, grow, grow, grow, grow, cv2.BORDER_CONSTANT, value=0)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
-    return np.asarray(cv2.dilate(wide, disc), np.float32)
+    target = STROKE if width < 0.75 * STROKE else MARKER if width > 1.15 * MARKER else width
+    grow = round((target - width) / 2 / scale)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
+    if grow > 0:
+        wide = cv2.copyMakeBorder(ink, grow, grow, grow, grow, cv2.BORDER_CONSTANT, value=0)
+        return np.asarray(cv2.dilate(wide, disc), np.float32)
+    thin = np.asarray(cv2.erode(ink, disc), np.float32)
+    return thin if thin.max() > 0.9 else ink
 
 
 # Frame ----------------------------------------------------------------------------------------
