@@ -37,7 +37,8 @@ MARKER = 3.0  # pixels: what wider strokes become; MNIST's 99th percentile is 3.
 
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 50_000_000  # of a picture, as its header states them; a large phone photo has 50 MP
-REACH = 0.33
+EVEN_REACH = 0.33  # of the longest side: wider than any stroke, a marker's even
+UNEVEN_REACH = 0.2  # where a wider one would take shadows for ink
 WORK_SIZE = 192  # pixels: longest side at which ink is looked for; 7x the canvas
 TINY_SIZE = 64  # pixels: longest side of a picture that is enlarged to about twice this
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
@@ -307,7 +308,7 @@ def _with_margin(picture: Bytes) -> Bytes:
         cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA
     )
     _, ink = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
-    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    border = _border(ink)
     if border.mean() + ink.mean() > 1:
         ink, border = 1 - ink, 1 - border
     _, labels = cv2.connectedComponents(ink, connectivity=8)
@@ -376,10 +377,11 @@ def flatten(picture: Bytes) -> Floats:
     for i in range(3):
         if _is_light_on_dark(np.asarray(small[:, :, i], np.uint8)):  # turned dark on light
             signs[i], offsets[i] = -1, 1
-    weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32))
+    reach = EVEN_REACH if _is_even(small.mean(axis=2)) else UNEVEN_REACH
+    weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32), reach)
     mix = np.append(weights * signs / 255, weights @ offsets)  # 3 channels and a constant to 1
     grey = np.asarray(cv2.transform(np.asarray(picture, np.float32), mix[None]), np.float32)
-    paper = _paper(grey)
+    paper = _paper(grey, reach)
     return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
 
 
@@ -390,13 +392,23 @@ def _is_light_on_dark(channel: Bytes) -> bool:
     than they are removes them, but not the shadows, nor the gaps between strokes.
     """
     grey = cv2.resize(channel, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    border = _border(grey)
     low, high = np.quantile(grey, (0.005, 0.995))
     dark_border, dark_area = ((part < (low + high) / 2).mean() for part in (border, grey))
     vote = dark_border + dark_area - 1
-    if (np.abs(border - np.median(border)) < 6).mean() < 0.7:
+    if not _is_even(grey):
         vote += 2 * (_strokeness(-grey) - _strokeness(grey))
     return bool(vote > 0)
+
+
+def _is_even(grey: Floats) -> bool:
+    """Whether the ground is one even colour, as drawings have it and photos don't."""
+    border = _border(grey)
+    return bool((np.abs(border - np.median(border)) < 6).mean() >= 0.7)
+
+
+def _border(grey: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 
 def _strokeness(grey: Floats) -> float:
@@ -409,14 +421,16 @@ def _strokeness(grey: Floats) -> float:
     return (energies[0] + energies[1]) / (2 * energies[2])
 
 
-def _filter(colours: Floats) -> Floats:
+def _filter(colours: Floats, reach: float) -> Floats:
     """The colour filter under which the ink stands out: weights of the three channels.
 
     A matched filter: a channel counts as the ink darkens it, against the noise it has.
     """
     if (colours == colours[:, :, :1]).all():
         return np.full(3, 1 / 3, np.float32)
-    darker = np.dstack([_paper(channel) - channel for channel in np.moveaxis(colours, 2, 0).copy()])
+    darker = np.dstack(
+        [_paper(channel, reach) - channel for channel in np.moveaxis(colours, 2, 0).copy()]
+    )
     strength = darker.max(axis=2)
     signal = darker[strength >= np.quantile(strength, 0.98)].mean(axis=0) + 1e-6
     noise = np.median(darker, axis=(0, 1)) + 0.02
@@ -424,8 +438,8 @@ def _filter(colours: Floats) -> Floats:
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-def _paper(grey: Floats) -> Floats:
-    """The paper without the ink: a closing wider than any stroke.
+def _paper(grey: Floats, share: float) -> Floats:
+    """The paper without the ink: a closing by a share of the longest side, wider than any stroke.
 
     The picture is continued beyond its edges, so that what lies along an edge (a cell border, a
     shadow, the desk) counts as paper.
@@ -433,7 +447,7 @@ def _paper(grey: Floats) -> Floats:
     height, width = grey.shape
     scale = min(1.0, 128 / max(height, width))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    reach = max(3, round(max(small.shape) * REACH)) | 1
+    reach = max(3, round(max(small.shape) * share)) | 1
     wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     paper = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
     # Narrowed, because enlarging widens it again: no rim is left along the edge of a shadow.
