@@ -18,6 +18,8 @@ from lenet_digits.images import CanvasSteps
 from lenet_digits.model import LeNet5
 from lenet_digits.prediction import Prediction
 
+ROOT = Path(__file__).parent.parent
+
 
 @pytest.fixture(scope="module")
 def demo() -> Any:
@@ -177,6 +179,18 @@ def test_a_picture_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> No
     assert answer["digit"] == 7
     assert isinstance(answer["is_digit"], bool)
     assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+def test_the_call_in_the_readme_works(
+    app: App, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = next(
+        block for block in readme.split("```python\n")[1:] if "gradio_client" in block
+    ).split("```")[0]
+    monkeypatch.chdir(ROOT)
+    exec(code.replace("http://127.0.0.1:7860", app.url), {})
+    assert "7 True [" in capsys.readouterr().out
 
 
 def test_a_drawing_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -21,7 +22,7 @@ def blocks(language):
 
 def test_the_python_in_it_runs_and_prints_what_it_should(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    (code,) = blocks("python")
+    code, _ = blocks("python")  # tests/test_demo.py runs the other
     exec(compile(code, "README.md", "exec"), {})
     answers = capsys.readouterr().out
     assert answers.startswith("7 0.9")
@@ -51,8 +52,14 @@ def test_whatever_it_links_to_is_there():
 
 
 def test_its_figures_are_those_of_the_files_that_commands_wrote():
-    filled = runpy.run_path(str(ROOT / "tests/benchmarks/fill_readme.py"))["filled"]
-    assert filled(README) == README, "run python tests/benchmarks/fill_readme.py"
+    filled = runpy.run_path(str(ROOT / "tests/benchmarks/report.py"))["filled"]
+    assert filled(README) == README, "run python -m tests.benchmarks.report"
+
+
+def test_the_model_card_has_the_figures_of_the_benchmark():
+    report = runpy.run_path(str(ROOT / "tests/benchmarks/report.py"))
+    metrics = json.loads((ROOT / "weights/metrics.json").read_text(encoding="utf-8"))
+    assert report["measured_metrics"](metrics) == metrics, "run python -m tests.benchmarks.report"
 
 
 @pytest.mark.parametrize(
