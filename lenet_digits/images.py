@@ -493,29 +493,44 @@ def _spread(contrast: Floats) -> tuple[float, float]:
 
 def _unruled(mask: Bytes) -> Bytes:
     """The mask without thin lines that run from edge to edge, past the digit at both ends."""
-    for turned in (False, True):
-        view = mask.T.copy() if turned else mask
-        height, width = view.shape
-        thick = max(3, round(0.16 * max(height, width)))
-        thin = view - cv2.morphologyEx(view, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-        tall = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # lets a line climb a little
-        runs = cv2.morphologyEx(tall, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
-        runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 16)), np.uint8))
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
-        for line in range(1, count):
-            left, _, length, climb, _ = stats[line]
-            end, reach = left + length, max(2, width // 50)
-            if left > reach or end < width - reach or climb > 0.15 * width:
-                continue
-            rest = np.where((labels == line) & (thin > 0), 0, view)
-            _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
-            if len(parts) < 2:
-                continue
-            x, _, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]
-            if left + reach <= x and x + w <= end - reach and max(w, h) > 0.2 * width:
-                view = rest
-        mask = view.T.copy() if turned else view
+    upright = _lines(mask.T.copy()).T
+    level = _lines(mask, crossing=upright)
+    rest = np.where(level | upright, 0, mask)
+    _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    if len(parts) < 2 or not (level.any() or upright.any()):
+        return mask
+    x, y, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]  # the digit
+    height, width = mask.shape
+    edge = max(2, max(height, width) // 50)
+    if max(w, h) <= 0.2 * min(height, width):
+        return mask
+    if edge <= x and x + w <= width - edge:
+        mask = np.where(level, 0, mask)
+    if edge <= y and y + h <= height - edge:
+        mask = np.where(upright, 0, mask)
     return mask
+
+
+def _lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    """Where thin lines run from the left edge to the right one, climbing by a fifth at most.
+
+    They may end in a `crossing` line, as in the corner of a cell.
+    """
+    height, width = mask.shape
+    thick = max(3, round(0.16 * max(height, width)))
+    padded = cv2.copyMakeBorder(mask, thick, thick, 0, 0, cv2.BORDER_CONSTANT, value=0)
+    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
+    thin = mask - solid[thick:-thick]
+    runs = thin if crossing is None else thin | crossing.astype(np.uint8)
+    runs = cv2.dilate(runs, np.ones((3, 1), np.uint8))  # lets a line climb a little
+    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 16)), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    left, _, length, climb, _ = stats.T
+    edge = max(3, width // 25)
+    across = (left <= edge) & (left + length >= width - edge) & (climb <= 0.2 * width)
+    across[0] = False
+    return np.asarray(across[labels] & (thin > 0))
 
 
 def _inside(mask: Bytes) -> Bytes:
