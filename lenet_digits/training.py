@@ -12,7 +12,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -297,8 +297,21 @@ def _recipe(recipe: str | Recipe, epochs: int | None) -> Recipe:
             raise ValueError(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
         recipe = RECIPES[recipe]
     recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
-    if recipe.epochs < 1:
-        raise ValueError(f"epochs is {recipe.epochs}; it must be 1 or more.")
+    for name, lies_in_range, accepted in (
+        ("epochs", recipe.epochs >= 1, "1 or more"),
+        ("batch_size", recipe.batch_size >= 1, "1 or more"),
+        ("learning_rate", recipe.learning_rate > 0, "above 0"),
+        ("weight_decay", recipe.weight_decay >= 0, "0 or more"),
+        ("warmup", 0 <= recipe.warmup < 1, "from 0 to below 1"),
+        ("ema", 0 <= recipe.ema < 1, "from 0 to below 1"),
+        ("distortion", recipe.distortion >= 0, "0 or more"),
+        ("polish", 0 <= recipe.polish <= 1, "from 0 to 1"),
+        ("drawn", recipe.drawn >= 0, "0 or more"),
+        ("nondigits", recipe.nondigits >= 0, "0 or more"),
+        ("temperature", recipe.temperature > 0, "above 0"),
+    ):
+        if not lies_in_range:
+            raise ValueError(f"{name} is {getattr(recipe, name)}; it must be {accepted}.")
     return recipe
 
 
@@ -436,6 +449,7 @@ class _Run:
                     raise TrainingError(
                         f"{folder} holds {name} but no run to resume: name another directory."
                     )
+            self._sweep(folder)
             return
         if not resume:
             raise TrainingError(
@@ -459,6 +473,7 @@ class _Run:
             self._restore(tensors)
             self.records = [EpochRecord(**record) for record in story["epochs"]]
             self.step = len(self.records) * self.steps_per_epoch
+            self._sweep(folder)
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
             if isinstance(error, TrainingError):
                 raise
@@ -466,6 +481,13 @@ class _Run:
                 f"{path} is damaged ({error}); the run cannot be resumed. Start it anew in "
                 "another directory."
             ) from error
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what a run that was killed while writing left half-written."""
+        for name in (CHECKPOINT_FILE, WEIGHTS_FILE, METRICS_FILE):
+            for partial in folder.glob(f".{name}.{'[0-9a-f]' * 8}"):
+                with suppress(OSError):
+                    partial.unlink()
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint: the weights, the optimiser's state, the random generator's."""

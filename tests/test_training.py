@@ -244,6 +244,17 @@ def test_a_runs_calibration_changes_its_loss_and_no_answer(sample: tuple[Digits,
         ({"holdout": -1}, "holdout is -1; it must be from 0 to 999"),
         ({"holdout": 1000}, "holdout is 1000; it must be from 0 to 999"),
         ({"resume": True}, "output"),
+        ({"recipe": Recipe(batch_size=0)}, "batch_size is 0; it must be 1 or more"),
+        ({"recipe": Recipe(learning_rate=-1)}, "learning_rate is -1; it must be above 0"),
+        ({"recipe": Recipe(learning_rate=math.nan)}, "learning_rate is nan; it must be above 0"),
+        ({"recipe": Recipe(weight_decay=-1)}, "weight_decay is -1; it must be 0 or more"),
+        ({"recipe": Recipe(warmup=1, cosine=True)}, "warmup is 1; it must be from 0 to below 1"),
+        ({"recipe": Recipe(ema=1)}, "ema is 1; it must be from 0 to below 1"),
+        ({"recipe": Recipe(distortion=-1)}, "distortion is -1; it must be 0 or more"),
+        ({"recipe": Recipe(polish=2)}, "polish is 2; it must be from 0 to 1"),
+        ({"recipe": Recipe(drawn=-1)}, "drawn is -1; it must be 0 or more"),
+        ({"recipe": Recipe(nondigits=-1)}, "nondigits is -1; it must be 0 or more"),
+        ({"recipe": Recipe(temperature=0)}, "temperature is 0; it must be above 0"),
     ],
 )
 def test_options_out_of_range_are_refused(
@@ -613,6 +624,20 @@ def test_an_output_that_is_a_file_or_vanishes_is_a_sentence(
 
     with pytest.raises(TrainingError, match="cannot be written"):
         train(sample, epochs=1, limit=100, output=tmp_path / "gone", on_batch=vanish)
+
+
+def test_what_a_killed_run_left_half_written_is_removed_and_nothing_else(
+    sample: tuple[Digits, Digits], tmp_path: Path
+) -> None:
+    strangers = [".checkpoint.safetensors.backup", ".notes", "a.checkpoint.safetensors.0123abcd"]
+    for name in strangers:
+        (tmp_path / name).write_text("")
+    for resume in (False, True):
+        for name in (CHECKPOINT_FILE, WEIGHTS_FILE, METRICS_FILE):
+            (tmp_path / f".{name}.0123abcd").write_bytes(b"half")
+        train(sample, epochs=1, limit=100, output=tmp_path, resume=resume)
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {*strangers, CHECKPOINT_FILE, WEIGHTS_FILE, METRICS_FILE}
 
 
 def test_two_runs_in_one_directory_do_not_mix(
