@@ -37,6 +37,7 @@ from lenet_digits.model import LeNet5
 from lenet_digits.prediction import Prediction, default_model, predict, predict_steps
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phones' photos have 2 to 12 MiB
+MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
 SURE = 0.9  # probability from which the runner-up is not worth a mention
 PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
@@ -415,7 +416,9 @@ def launch(
     torch.set_num_threads(1)  # answers side by side, not each on all cores: a canvas is small
     model, note = _load(weights or os.environ.get("LENET_DIGITS_WEIGHTS"))
     demo = build_demo(model, weights_note=note)
-    demo.queue(max_size=256)
+    demo.queue(max_size=MAX_WAITING)
+    # Gradio keeps a message queue of each of the last 2,000 callers, 40 MB in all.
+    demo._queue.pending_messages_per_session.max_size = 2 * MAX_WAITING
     demo.launch(server_name=host, server_port=port, share=share, **launch_options())
 
 

@@ -30,7 +30,7 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = Path(__file__).parent / "results" / "app.json"
-WARM_UP = 300  # calls that fill caches and pools, before anything is measured
+WARM_UP = 1500  # calls before anything is measured: by then caches and allocators have settled
 MAX_GROWTH = 20  # MB of memory over the calls
 TRIVIAL = """
 import gradio as gr
@@ -133,7 +133,7 @@ def main() -> None:
 
     with serve("app.py") as (url, process, first_page):
         print(f"app: first page after {first_page:.1f} s, {memory(process):.0f} MB")
-        asyncio.run(load(url, 16, calls=WARM_UP))
+        asyncio.run(load(url, options.clients, calls=WARM_UP))
         before = memory(process)
         waits, failed = asyncio.run(load(url, options.clients, seconds=options.seconds))
         median, p95 = describe("app", waits, failed, options.seconds)
@@ -141,7 +141,7 @@ def main() -> None:
         growth = memory(process) - before
         print(f"app: {growth:+.1f} MB over {max(options.calls, len(waits)):,} calls")
     with serve("-c", TRIVIAL) as (url, _, _):
-        asyncio.run(load(url, 16, calls=WARM_UP))
+        asyncio.run(load(url, options.clients, calls=WARM_UP))
         waits, trivial_failed = asyncio.run(load(url, options.clients, seconds=options.seconds))
         _, trivial_p95 = describe("trivial", waits, trivial_failed, options.seconds)
     print(f"p95 is {p95 / trivial_p95:.2f} times the trivial function's")
