@@ -37,9 +37,11 @@ MARKER = 3.0  # pixels: what wider strokes become; MNIST's 99th percentile is 3.
 
 MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 50_000_000  # of a picture, as its header states them; a large phone photo has 50 MP
+MAX_ASPECT = 50  # of the longer side to the shorter; a digit's is 20 at most
 EVEN_REACH = 0.33  # of the longest side: wider than any stroke, a marker's even
 UNEVEN_REACH = 0.2  # where a wider one would take shadows for ink
 WORK_SIZE = 192  # pixels: longest side at which ink is looked for; 7x the canvas
+FINE_SIZE = 4 * WORK_SIZE  # pixels: what a large picture is reduced to as it is read
 TINY_SIZE = 64  # pixels: longest side of a picture that is enlarged to about twice this
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
@@ -128,20 +130,23 @@ def read(image: ImageInput) -> Image.Image:
         return _from_array(image)
     else:
         page = _open(image)
-        page.draft("RGB", (4 * WORK_SIZE, 4 * WORK_SIZE))  # JPEG: decode at a fraction of the size
     _check_size(page.width, page.height)
     try:
+        if page is not image:
+            page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
         page.load()
-        page = ImageOps.exif_transpose(page)
+        page = ImageOps.exif_transpose(_thinned(page))
         if page.mode in ("I", "F") or page.mode.startswith("I;16"):
             return _from_array(np.asarray(page))
         if page.has_transparency_data:
             return _on_paper(page.convert("RGBA"))
         return page.convert("RGB")
-    except NoInkError:
+    except (NoInkError, UnreadableImageError):
         raise
-    except (OSError, SyntaxError, ValueError, MemoryError) as error:
-        raise UnreadableImageError(f"The picture is damaged and cannot be read: {error}.") from None
+    except Exception as error:  # a damaged picture makes Pillow raise nearly anything
+        raise UnreadableImageError(
+            f"The picture is damaged and cannot be read: {_in_one_line(error)}."
+        ) from None
 
 
 def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
@@ -171,8 +176,10 @@ def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
         raise UnreadableImageError(
             f"This is not a picture in a format that can be read ({', '.join(FORMATS)})."
         ) from None
-    except (OSError, SyntaxError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # a damaged picture makes Pillow raise nearly anything
+        reason = getattr(error, "strerror", None) or _in_one_line(error)
         name = source if isinstance(source, (str, os.PathLike)) else "the picture"
         raise UnreadableImageError(f"Cannot open {name}: {reason}.") from None
 
@@ -185,13 +192,40 @@ def _check_size(width: int, height: int) -> None:
             f"The picture has {width} x {height} pixels, more than {MAX_PIXELS // 10**6} "
             "megapixels; scale it down."
         )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UnreadableImageError(
+            f"The picture has {width} x {height} pixels, one side more than {MAX_ASPECT} times "
+            "the other; crop it to the digit."
+        )
+
+
+def _thinned(page: Image.Image) -> Image.Image:
+    """A large picture, averaged to about `FINE_SIZE`, lest each step copy all of its pixels."""
+    factor = max(page.size) // FINE_SIZE
+    if factor < 2:
+        return page
+    if page.mode in ("1", "P", "PA"):
+        page = page.convert("RGBA" if page.has_transparency_data else "RGB")
+    elif page.mode.startswith("I;16"):
+        page = page.convert("I")
+    return page.reduce(factor)
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _from_array(image: Any) -> Image.Image:
     """An array or tensor as a picture; see `canvas_steps` for shapes and ranges."""
-    if hasattr(image, "detach"):
-        image = image.detach().cpu()
-    values = np.asarray(image)
+    try:
+        if hasattr(image, "detach"):
+            image = image.detach().cpu()
+            image = image.float() if "bfloat16" in str(image.dtype) else image  # NumPy has none
+        values = np.asarray(image)
+    except Exception as error:  # sparse, without data, another library's
+        raise UnreadableImageError(
+            f"A {type(image).__name__} that NumPy cannot read is no picture: {_in_one_line(error)}."
+        ) from None
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
     if values.ndim == 3 and values.shape[0] <= 4 and values.shape[2] > 4:
@@ -206,7 +240,7 @@ def _from_array(image: Any) -> Image.Image:
             "(H, W), (H, W, 3) or (3, H, W) of integers or floats."
         )
     _check_size(values.shape[1], values.shape[0])
-    page = Image.fromarray(_to_bytes(values))
+    page = _thinned(Image.fromarray(_to_bytes(values)))
     return _on_paper(page.convert("RGBA")) if page.mode in ("LA", "RGBA") else page.convert("RGB")
 
 
@@ -224,7 +258,8 @@ def _to_bytes(values: NDArray[Any]) -> Bytes:
     elif low >= 0 and values.dtype.kind in "ui" and high <= 65535:
         scale = 255 / 65535
     else:  # normalised floats, say: only the differences carry meaning
-        values, scale = values.astype(np.float64) - low, 255 / max(high - low, 1e-9)
+        values, low, high = values.astype(np.float64) / 2, low / 2, high / 2  # lest they overflow
+        values, scale = values - low, 255 / max(high - low, 1e-9)
     return np.asarray(values * scale + 0.5, np.uint8)
 
 
@@ -235,7 +270,7 @@ def _on_paper(page: Image.Image) -> Image.Image:
     if alpha.min() == alpha.max():
         if alpha.max() == 0:
             raise NoInkError("The picture is wholly transparent.")
-        return page.convert("RGB")
+        return Image.fromarray(pixels[:, :, :3])
     luma = np.asarray(page.convert("L"), np.float32)
     visible = luma[alpha > 0.5] if (alpha > 0.5).any() else luma[alpha > 0]
     if visible.std() > 40 and (alpha > 0.5).mean() > 0.4:
