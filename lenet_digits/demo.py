@@ -222,19 +222,13 @@ def _file_url(path: Path) -> str:
 
 
 def _about(weights_note: str, metrics: dict[str, Any]) -> str:
-    figures = []
+    figures = ""
     if metrics:
-        count = sum(map(sum, metrics["confusion"]))
-        figures.append(("MNIST test digits", metrics["accuracy"], count))
-    for what, result in metrics.get("real_input", {}).items():
-        figures.append((what, result["accuracy"], result["count"]))
-    rows = "".join(
-        f"<tr><th scope=row>{html.escape(what)}</th><td>{share:.2%}</td><td>{count:,}</td></tr>"
-        for what, share, count in figures
-    )
-    table = f"""<h2>How often it is right</h2>
-        <table><thead><tr><th>Read</th><th>Right</th><th>Pictures</th></tr></thead>
-        <tbody>{rows}</tbody></table>"""
+        mnist = {"accuracy": metrics["accuracy"], "count": sum(map(sum, metrics["confusion"]))}
+        figures = f"<h2>How often it is right</h2>{_table({'MNIST test digits': mnist})}"
+    if real := metrics.get("real_input"):
+        short = {what.partition(": ")[2] or what: result for what, result in real.items()}
+        figures += f"<details><summary>On other input</summary>{_table(short)}</details>"
     epochs = metrics.get("epochs", [])
     curves = ""
     if len(epochs) > 1:
@@ -242,10 +236,20 @@ def _about(weights_note: str, metrics: dict[str, Any]) -> str:
         accuracy = [100 * epoch["test_accuracy"] for epoch in epochs]
         curves = f"<h2>How it learned</h2>{cost}{_curve('Test accuracy, %', accuracy)}"
     return _asset("about.html").format(
-        figures=table if figures else "",
+        figures=figures,
         curves=curves,
         weights=html.escape(weights_note),
     )
+
+
+def _table(results: dict[str, dict[str, Any]]) -> str:
+    rows = "".join(
+        f"<tr><th scope=row>{html.escape(what)}</th><td>{result['accuracy']:.2%}</td>"
+        f"<td>{result['count']:,}</td></tr>"
+        for what, result in results.items()
+    )
+    head = "<tr><th>Pictures</th><th>Right</th><th>Of</th></tr>"
+    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
 
 FILL_IN_ORIGIN = """
