@@ -21,19 +21,18 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from lenet_digits.hub import MAX_BYTES, SHIPPED_SHA256, TIMEOUT, split_source
+from lenet_digits.hub import (
+    MAX_BYTES,
+    SHIPPED_SHA256,
+    TIMEOUT,
+    split_source,
+    weights_directory,
+)
 from lenet_digits.hub import WEIGHTS_FILE as WEIGHTS_FILE
 from lenet_digits.model import LeNet5
 from lenet_digits.model import WeightsError as WeightsError
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def weights_directory() -> Path:
-    """The folder of the shipped weights: inside an installed package, beside one in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "weights"
-    return inside if inside.is_dir() else package.parent / "weights"
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

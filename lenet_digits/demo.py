@@ -3,6 +3,7 @@
 Knows Gradio and the page; how a picture becomes a canvas, and a canvas an answer, is known below.
 The page's own parts are in ``assets/``. Pictures travel inside the request and are never written
 to disk, except those that API callers upload, which Gradio deletes within a minute or so.
+What needs torch is imported once the page is up: a visitor sees it seconds sooner.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lenet_digits import __version__
-from lenet_digits.checkpoint import load_model, weights_directory
+from lenet_digits.hub import weights_directory
 from lenet_digits.images import (
     CanvasSteps,
     ImageInput,
@@ -33,8 +33,10 @@ from lenet_digits.images import (
     UnreadableImageError,
     canvas_steps,
 )
-from lenet_digits.model import LeNet5
-from lenet_digits.prediction import Prediction, default_model, predict, predict_steps
+
+if TYPE_CHECKING:
+    from lenet_digits.model import LeNet5
+    from lenet_digits.prediction import Prediction
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phones' photos have 2 to 12 MiB
 MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
@@ -281,18 +283,18 @@ def _metrics() -> dict[str, Any]:
 # API -------------------------------------------------------------------------------------------
 
 
-def _api(model: LeNet5) -> None:
+def _api(predict: Callable[[ImageInput], Prediction]) -> None:
     """The two endpoints that programs may call; there are no others."""
 
     def predict_image(image: bytes | None) -> dict[str, Any]:
         try:
-            return predict(image or b"", model=model).to_dict()
+            return predict(image or b"").to_dict()
         except (NoInkError, UnreadableImageError) as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     def predict_drawing(drawing: str) -> dict[str, Any]:
         try:
-            return predict(_from_data_url(drawing), model=model).to_dict()
+            return predict(_from_data_url(drawing)).to_dict()
         except (NoInkError, UnreadableImageError) as error:
             raise gr.Error(str(error), print_exception=False) from None
 
@@ -336,9 +338,15 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
     """
     origin = "given by the program" if model else f"shipped with lenet-digits {__version__}"
     weights_note = weights_note or f"Weights {origin}."
-    model = model or default_model()
+
+    def predict(picture: ImageInput) -> Prediction:
+        from lenet_digits.prediction import predict
+
+        return predict(picture, model=model)
 
     def answer(picture: ImageInput) -> dict[str, Any]:
+        from lenet_digits.prediction import predict_steps
+
         steps = canvas_steps(picture)
         return describe(predict_steps(steps, model=model), steps)
 
@@ -366,7 +374,7 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
             f"<p>lenet-digits {__version__}</p></div>",
             apply_default_css=False,
         )
-        _api(model)
+        _api(predict)
     return demo
 
 
@@ -417,19 +425,38 @@ def launch(
     # Gradio asks itself for a page as it starts, and must not ask a proxy for it.
     direct = (os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "localhost", "127.0.0.1")
     os.environ["no_proxy"] = ",".join(filter(None, direct))
-    torch.set_num_threads(1)  # answers side by side, not each on all cores: a canvas is small
     model, note = _load(weights or os.environ.get("LENET_DIGITS_WEIGHTS"))
     demo = build_demo(model, weights_note=note)
     demo.queue(max_size=MAX_WAITING)
     # Gradio keeps a message queue of each of the last 2,000 callers, 40 MB in all.
     demo._queue.pending_messages_per_session.max_size = 2 * MAX_WAITING
-    demo.launch(server_name=host, server_port=port, share=share, **launch_options())
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        prevent_thread_lock=True,
+        **launch_options(),
+    )
+    _warm_up()
+    demo.block_thread()
+
+
+def _warm_up() -> None:
+    """Load what the first answer needs, so that its visitor need not wait for it."""
+    import torch
+
+    from lenet_digits.prediction import default_model
+
+    torch.set_num_threads(1)  # answers side by side, not each on all cores: a canvas is small
+    default_model()
 
 
 def _load(weights: str | None) -> tuple[LeNet5 | None, str | None]:
     if not weights:
         return None, None
     name = Path(weights).name if Path(weights).exists() else weights
+    from lenet_digits.checkpoint import load_model
+
     try:
         return load_model(weights, timeout=PATIENCE), f"Weights from {name}."
     except (ValueError, OSError) as error:

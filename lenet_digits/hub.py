@@ -1,4 +1,4 @@
-"""Files from the Hugging Face Hub, verified and in time, and folders to it; knows no models.
+"""Where weights come from: this package, or the Hugging Face Hub, in time; knows no models.
 
 Nothing here touches the network, or imports what could, before `fetch` or `upload` is called.
 """
@@ -33,6 +33,13 @@ _THREAD = "lenet-digits-hub"
 
 class HubError(OSError):
     """What the Hub did not deliver, or not as it should."""
+
+
+def weights_directory() -> Path:
+    """The folder of the shipped weights: inside an installed package, beside one in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "weights"
+    return inside if inside.is_dir() else package.parent / "weights"
 
 
 def split_source(source: object) -> tuple[str, str | None] | None:
