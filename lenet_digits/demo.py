@@ -193,8 +193,10 @@ def _bars() -> str:
 
 
 def example_pictures() -> list[Path]:
-    """The pictures to try: beside the package in a checkout, none in an installed wheel."""
-    folder = Path(__file__).parent.parent / "examples"
+    """The pictures to try: inside an installed package, beside one in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "examples"
+    folder = inside if inside.is_dir() else package.parent / "examples"
     return sorted(p for p in folder.glob("[0-9a-z]*-*.*") if p.suffix in (".png", ".jpg"))
 
 

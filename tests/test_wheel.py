@@ -71,6 +71,7 @@ def test_the_wheel_is_small_and_has_weights_types_and_licence(built):
         "lenet_digits/py.typed",
         "lenet_digits/weights/model.safetensors",
         "lenet_digits/weights/metrics.json",
+        "lenet_digits/examples/7-photo.jpg",
     } <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}

@@ -2,8 +2,8 @@
 
 ``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``realworld.json`` and
 ``realworld-original.json`` are from ``tests.benchmarks.realworld``, with the shipped weights and
-with those of the original recipe, and ``rows.json`` lists what else was measured, objects with
-``what``, ``result`` and ``how``.
+with those of the original recipe, ``app.json`` is from ``tests.benchmarks.load``, and ``rows.json``
+lists what else was measured; the last two hold objects with ``what``, ``result`` and ``how``.
 
 python -m tests.benchmarks.report
 """
@@ -107,6 +107,7 @@ def other_figures() -> list[str]:
             "result": f"{ours['milliseconds_512']:.1f} ms, median",
             "how": "one core of a shared cloud machine",
         },
+        *read("app.json"),
     ]
     return [
         _row("Measured", "Result", "How"),
