@@ -157,5 +157,10 @@ def test_predicting_loads_nothing_heavy() -> None:
     assert loaded_by(PREDICTING, *HEAVY) == []
 
 
+def test_the_apps_page_can_be_made_before_torch_is_loaded() -> None:
+    code = "from lenet_digits.demo import build_demo\nbuild_demo()"
+    assert loaded_by(code, "torch", "gradio") == ["gradio"]
+
+
 def test_a_heavy_import_would_be_noticed() -> None:
     assert loaded_by("import torchvision", *HEAVY) == ["torchvision"]
