@@ -129,7 +129,9 @@ class LeNet5(nn.Module):
                 local_files_only=local_files_only,
                 timeout=timeout,
             )
-        model = cls()
+        with torch.device("meta"):  # no numbers: they would be drawn from the caller's generator
+            model = cls()
+        model = model.to_empty(device="cpu")
         try:
             tensors = load_safetensors(path.read_bytes())
         except (SafetensorError, KeyError, ValueError, RuntimeError) as error:

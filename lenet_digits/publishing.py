@@ -34,6 +34,7 @@ REQUIRED_FILES = (CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, SAMPLE_FIL
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 SPACE_FOLDERS = ("lenet_digits", "weights", "examples")
 LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi", ".*")
+REAL_LEAD = "On digits by real people, for which the framing of pictures was tuned as well:"
 # Share of digits whose answer may differ from machine to machine: those the network is torn about.
 TORN = 2e-4
 
@@ -271,7 +272,7 @@ def model_card(metrics: dict[str, Any], *, figures: Sequence[str] = ()) -> str:
         f"\n### {title}\n\n{lead}\n\n| | |\n| --- | --- |\n"
         + "".join(f"| {_words(name)} | {value:.4g} |\n" for name, value in metrics[key].items())
         for key, title, lead in (
-            ("calibration", "How far its probabilities can be believed", "On held-out digits:"),
+            ("calibration", "How far its probabilities can be believed", REAL_LEAD),
             ("refusal", "What it says is no digit", "Shares refused, and what decides it:"),
         )
         if metrics.get(key)

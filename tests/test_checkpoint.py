@@ -488,3 +488,10 @@ def test_metadata_does_not_make_the_hash_random(model: LeNet5, tmp_path: Path) -
     assert header.count(b"__metadata__") == 1
     assert b'"__metadata__":{"format":"pt"}' in header
     assert set(load_file(tmp_path / "m.safetensors")) == set(model.state_dict())
+
+
+def test_from_pretrained_leaves_the_callers_random_numbers_alone(tmp_path):
+    LeNet5().save_pretrained(tmp_path)
+    before = torch.get_rng_state()
+    LeNet5.from_pretrained(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)

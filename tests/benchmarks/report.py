@@ -3,7 +3,7 @@
 ``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``realworld.json`` and
 ``realworld-original.json`` are from ``tests.benchmarks.realworld``, with the shipped weights and
 with those of the original recipe, ``app.json`` is from ``tests.benchmarks.load``, and ``rows.json``
-lists what else was measured; the last two hold objects with ``what``, ``result`` and ``how``.
+from ``tests.benchmarks.mnist``; the last two hold objects with ``what``, ``result`` and ``how``.
 
 python -m tests.benchmarks.report
 """
