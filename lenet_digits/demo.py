@@ -175,12 +175,15 @@ def _reader(
         html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()).replace(
             "@examples@", _examples(source)
         ),
-        js_on_load=_asset("answer.js") + _asset(f"{source}.js"),
+        js_on_load=_asset("answer.js") + _asset(f"{source}.js") + READY,
         server_functions=[read],
         apply_default_css=False,
         nothing={"verdict": "nothing", "headline": "", "note": nothing},
         limit=MAX_BYTES,
     )
+
+
+READY = 'element.dataset.ready = "";'  # shown before its script runs; tests must not draw too soon
 
 
 def _bars() -> str:
