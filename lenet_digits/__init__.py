@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lenet_digits.checkpoint import load_model, save_weights
+    from lenet_digits.files import WeightsError
     from lenet_digits.hub import HubError
     from lenet_digits.images import CanvasSteps, NoInkError, UnreadableImageError, canvas_steps
     from lenet_digits.mnist import DatasetNotFoundError, Digits, load_mnist
-    from lenet_digits.model import LeNet5, WeightsError
+    from lenet_digits.model import LeNet5
     from lenet_digits.prediction import (
         Prediction,
         predict,
@@ -42,7 +43,7 @@ _MODULE_OF = {
     "DatasetNotFoundError": "mnist",
     "Digits": "mnist",
     "load_mnist": "mnist",
-    "WeightsError": "model",
+    "WeightsError": "files",
     "load_model": "checkpoint",
     "save_weights": "checkpoint",
     "Prediction": "prediction",

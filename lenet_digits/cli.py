@@ -279,7 +279,8 @@ def _train(
 ) -> int:
     from tqdm import tqdm
 
-    from lenet_digits.checkpoint import WEIGHTS_FILE, save_weights
+    from lenet_digits.checkpoint import save_weights
+    from lenet_digits.hub import WEIGHTS_FILE
     from lenet_digits.mnist import load_mnist
     from lenet_digits.plotting import plot_accuracy, plot_cost, save_figure
     from lenet_digits.training import METRICS_FILE, RECIPES, EpochRecord, train

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from lenet_digits import __version__
+from lenet_digits.files import MAX_BYTES, WeightsError, exists, read_weights
 
 T = TypeVar("T")
 
@@ -23,7 +24,6 @@ REVISION = f"v{__version__}"  # its tag with the weights that this version of th
 WEIGHTS_FILE = "model.safetensors"
 # Of the weights file this version of the package ships, and the Hub has under REVISION.
 SHIPPED_SHA256 = "7c90d7b9efc2b73ae032fc685174f38c2df2d2e69885c1b8adf64c6c509c638a"
-MAX_BYTES = 4 * 2**20  # a file of these 61,706 float32 weights has 0.25 MiB
 TIMEOUT = 10.0  # seconds
 
 _SOURCE = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\S+))?")
@@ -42,12 +42,29 @@ def weights_directory() -> Path:
     return inside if inside.is_dir() else package.parent / "weights"
 
 
+def shipped_weights() -> bytes:
+    """The file of the shipped weights, verified.
+
+    Raises:
+        WeightsError: it is not the file that this version shipped with.
+        FileNotFoundError: it is gone.
+    """
+    path = weights_directory() / WEIGHTS_FILE
+    content = read_weights(path)
+    if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
+        raise WeightsError(
+            f"{path} is not the file this version of lenet-digits shipped with (its SHA-256 "
+            "differs). Reinstall: pip install --force-reinstall --no-deps lenet-digits"
+        )
+    return content
+
+
 def split_source(source: object) -> tuple[str, str | None] | None:
     """The repository and the revision in "owner/name" or "owner/name@revision".
 
     None for all that is rather a file: a path object, a name that exists or ends as weights do.
     """
-    if not isinstance(source, str) or Path(source).exists():
+    if not isinstance(source, str) or exists(source):
         return None
     found = _SOURCE.fullmatch(source)
     if not found or source.endswith((".safetensors", ".pth", ".pt", ".bin")):

@@ -10,7 +10,9 @@ leaves some out), S2 and S4 are plain averages without trainable gain and bias, 
 from __future__ import annotations
 
 import json
+import reprlib
 import tempfile
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,14 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
+from lenet_digits.files import WeightsError, exists, read_weights, write_atomically
 from lenet_digits.hub import TIMEOUT, WEIGHTS_FILE, HubError, fetch, split_source, upload
 
 IMAGE_SIZE = 28  # pixels a side of a canvas
 NUM_CLASSES = 10  # digits 0 to 9
 NUM_FEATURES = 84  # units of F6
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # that weights may come in
+METADATA = {"format": "pt"}  # of a safetensors file, as the Hub's own libraries write it
 
 CONFIG_FILE = "config.json"
 CONFIG: dict[str, Any] = {  # what the Hub keeps beside the weights: there is nothing to configure
@@ -53,10 +58,6 @@ from lenet_digits import LeNet5, predict
 print(predict("digit.png", model=LeNet5.from_pretrained("REPO")))
 ```
 """
-
-
-class WeightsError(ValueError):
-    """Weights that are not LeNet-5's, or not the ones that they should be."""
 
 
 class LeNet5(nn.Module):
@@ -115,8 +116,9 @@ class LeNet5(nn.Module):
             WeightsError: it is not LeNet-5's; the message names every tensor that is wrong.
         """
         origin = str(pretrained_model_name_or_path)
-        if Path(origin).is_dir():
+        if exists(origin):
             path = Path(origin, WEIGHTS_FILE)
+            origin = str(path)
         else:
             repo, at = split_source(origin) or (None, None)
             if repo is None:
@@ -129,38 +131,18 @@ class LeNet5(nn.Module):
                 local_files_only=local_files_only,
                 timeout=timeout,
             )
-        with torch.device("meta"):  # no numbers: they would be drawn from the caller's generator
-            model = cls()
-        model = model.to_empty(device="cpu")
-        try:
-            tensors = load_safetensors(path.read_bytes())
-        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise WeightsError(
-                f"{WEIGHTS_FILE} of {origin} is not a safetensors file, or is damaged."
-            ) from error
-        for name, tensor in tensors.items():
-            if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
-                raise WeightsError(
-                    f"{WEIGHTS_FILE} of {origin}: the tensor {name!r} is not all finite numbers."
-                )
-        try:
-            model.load_state_dict(tensors)
-        except RuntimeError as error:  # its lines name the tensors missing, extra and misshaped
-            faults = " ".join(str(error).split()[6:])
-            raise WeightsError(
-                f"{WEIGHTS_FILE} of {origin} does not hold LeNet-5's weights: {faults}"
-            ) from error
-        return model.eval()
+            origin = f"{WEIGHTS_FILE} of {origin}"
+        return with_weights(parse_weights(read_weights(path), origin), origin)
 
     def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
-        """Write ``model.safetensors`` and ``config.json`` into a folder, made if need be."""
+        """Write ``model.safetensors`` and ``config.json`` into a folder, made if need be.
+
+        Each appears whole or not at all. Raises OSError where they cannot be written.
+        """
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
-        }
-        (folder / WEIGHTS_FILE).write_bytes(save_safetensors(tensors, metadata={"format": "pt"}))
-        (folder / CONFIG_FILE).write_text(json.dumps(CONFIG, indent=2) + "\n", encoding="utf-8")
+        write_atomically(folder / WEIGHTS_FILE, save_safetensors(tensors_of(self), METADATA))
+        write_atomically(folder / CONFIG_FILE, (json.dumps(CONFIG, indent=2) + "\n").encode())
 
     def push_to_hub(
         self,
@@ -181,3 +163,57 @@ class LeNet5(nn.Module):
             self.save_pretrained(folder)
             Path(folder, "README.md").write_text(CARD.replace("REPO", repo_id), encoding="utf-8")
             return upload(folder, repo_id, private=private, token=token, message=commit_message)
+
+
+def tensors_of(model: LeNet5) -> dict[str, Tensor]:
+    """The weights by name, as files have them: on the CPU, one after the other in memory."""
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def parse_weights(content: bytes, origin: str) -> dict[str, Tensor]:
+    """The tensors in a safetensors file; WeightsError, naming its origin, where it is none."""
+    try:
+        return load_safetensors(content)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{origin} is not a safetensors file, or is damaged.") from error
+
+
+def with_weights(tensors: Mapping[str, Tensor], origin: str) -> LeNet5:
+    """LeNet-5 with these weights, in eval mode, on the CPU.
+
+    Strict: every tensor must be there, none other, all finite and of the right shape; they become
+    float32. WeightsError otherwise, naming the origin and what is wrong.
+    """
+    with torch.device("meta"):  # no numbers: they would be drawn from the caller's generator
+        model = LeNet5()
+    faults = list(_faults(tensors, model.state_dict()))
+    if faults:
+        more = f", and {len(faults) - 4} more faults" if len(faults) > 4 else ""
+        raise WeightsError(f"{origin} {'; '.join(faults[:4])}{more}.")
+    model.load_state_dict(
+        {name: _float32(tensor).clone() for name, tensor in tensors.items()}, assign=True
+    )
+    return model.eval()
+
+
+def _faults(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, tensor in wanted.items():
+        if name not in found:
+            yield f"lacks LeNet-5's tensor {name!r} of shape {tuple(tensor.shape)}"
+        elif found[name].shape != tensor.shape:
+            shapes = f"{tuple(found[name].shape)}; LeNet-5's has {tuple(tensor.shape)}"
+            yield f"has a tensor {name!r} of shape {shapes}"
+        elif (
+            found[name].dtype not in FLOATS
+            or found[name].layout != torch.strided
+            or found[name].is_meta
+            or not bool(_float32(found[name]).isfinite().all())
+        ):
+            yield f"has a tensor {name!r} that is not all finite float32 numbers"
+    for name in found:
+        if name not in wanted:
+            yield f"has a tensor {reprlib.repr(name)} that LeNet-5 has not"
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float32).contiguous()

@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lenet_digits.checkpoint import write_atomically
+from lenet_digits.files import write_atomically
 from lenet_digits.images import CanvasSteps
 from lenet_digits.mnist import Digits
 from lenet_digits.model import NUM_CLASSES

@@ -21,8 +21,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lenet_digits.checkpoint import WEIGHTS_FILE, write_atomically
-from lenet_digits.hub import REPO, REVISION, SHIPPED_SHA256, upload, weights_directory
+from lenet_digits.files import write_atomically
+from lenet_digits.hub import (
+    REPO,
+    REVISION,
+    SHIPPED_SHA256,
+    WEIGHTS_FILE,
+    upload,
+    weights_directory,
+)
 from lenet_digits.mnist import Digits
 from lenet_digits.model import CONFIG, CONFIG_FILE, IMAGE_SIZE, NUM_CLASSES, LeNet5
 from lenet_digits.training import METRICS_FILE, evaluate

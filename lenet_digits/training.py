@@ -29,7 +29,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lenet_digits import __version__
 from lenet_digits.augmentation import distort
-from lenet_digits.checkpoint import WEIGHTS_FILE, save_weights, write_atomically
+from lenet_digits.checkpoint import save_weights
+from lenet_digits.files import write_atomically
+from lenet_digits.hub import WEIGHTS_FILE
 from lenet_digits.mnist import Digits, load_mnist
 from lenet_digits.model import NUM_CLASSES, LeNet5
 from lenet_digits.strokes import draw_digits, draw_nondigits

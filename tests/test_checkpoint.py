@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lenet_digits import LeNet5, WeightsError, load_model, save_weights
-from lenet_digits import checkpoint as module
-from lenet_digits.checkpoint import WEIGHTS_FILE, weights_directory, write_atomically
+from lenet_digits import LeNet5, WeightsError, hub, load_model, save_weights
+from lenet_digits.files import MAX_BYTES, write_atomically
+from lenet_digits.hub import SHIPPED_SHA256, WEIGHTS_FILE, weights_directory
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
 unprivileged_only = pytest.mark.skipif(
@@ -147,10 +147,10 @@ def test_other_float_types_become_float32(
     [
         (lambda s: s.pop("c3.bias"), "lacks LeNet-5's tensor 'c3.bias' of shape (16,)"),
         (lambda s: s.update({"bn.weight": torch.ones(6)}), "'bn.weight' that LeNet-5 has not"),
-        (lambda s: s.update({"f6.weight": torch.ones(120, 84)}), "has shape (120, 84); LeNet-5's"),
-        (lambda s: s.update({"f6.bias": torch.ones(84).long()}), "'f6.bias' is not all finite"),
-        (lambda s: s["c1.weight"].view(-1)[7].fill_(torch.nan), "'c1.weight' is not all finite"),
-        (lambda s: s["c5.bias"].fill_(-torch.inf), "'c5.bias' is not all finite"),
+        (lambda s: s.update({"f6.weight": torch.ones(120, 84)}), "'f6.weight' of shape (120, 84); LeNet-5's"),
+        (lambda s: s.update({"f6.bias": torch.ones(84).long()}), "'f6.bias' that is not all finite"),
+        (lambda s: s["c1.weight"].view(-1)[7].fill_(torch.nan), "'c1.weight' that is not all finite"),
+        (lambda s: s["c5.bias"].fill_(-torch.inf), "'c5.bias' that is not all finite"),
         (
             lambda s: s.update({"f6.bias": torch.full((84,), 1e300, dtype=torch.float64)}),
             "not all finite",
@@ -193,7 +193,7 @@ def test_tensors_without_plain_numbers_are_refused(
     state: dict[str, Tensor], tmp_path: Path, tensor: Tensor
 ) -> None:
     torch.save(state | {"f6.bias": tensor}, tmp_path / "m.pth")
-    assert "'f6.bias' is not all finite float32 numbers" in refusal(tmp_path / "m.pth")
+    assert "'f6.bias' that is not all finite float32 numbers" in refusal(tmp_path / "m.pth")
 
 
 # Files that are none
@@ -280,7 +280,7 @@ def test_a_small_pth_that_unpacks_to_a_large_one_is_not_unpacked(
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
         for entry in source.infolist():
             bomb.writestr(entry.filename, source.read(entry))
-    assert path.stat().st_size < module.MAX_BYTES
+    assert path.stat().st_size < MAX_BYTES
     refusal(path)
 
 
@@ -296,9 +296,15 @@ def test_a_link_counts_as_what_it_points_to(model: LeNet5, tmp_path: Path) -> No
     save_weights(model, tmp_path / "m.safetensors")
     (tmp_path / "link").symlink_to("m.safetensors")
     assert_equal(model, load_model(tmp_path / "link"))
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"There is no weights file .*dangling\.$"):
+        load_model(tmp_path / "dangling")
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(FileNotFoundError):
-        load_model(tmp_path / "loop")
+    assert refusal(tmp_path / "loop").startswith("FILE cannot be read: ")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    assert refusal(tmp_path / "device") == "FILE is not a regular file."
+    (tmp_path / "folder").symlink_to(".")
+    assert refusal(tmp_path / "folder").startswith("FILE is a folder")
 
 
 def test_a_file_that_may_not_be_read_says_so(
@@ -310,7 +316,7 @@ def test_a_file_that_may_not_be_read_says_so(
     def denied(*args: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     assert refusal(path) == "FILE cannot be read: Permission denied."
 
 
@@ -375,7 +381,7 @@ def test_torch_load_is_only_ever_asked_for_weights_alone(
 
 def test_the_shipped_weights_are_those_that_this_version_expects() -> None:
     content = (weights_directory() / WEIGHTS_FILE).read_bytes()
-    assert hashlib.sha256(content).hexdigest() == module.SHIPPED_SHA256
+    assert hashlib.sha256(content).hexdigest() == SHIPPED_SHA256
     assert not load_model().training
 
 
@@ -392,7 +398,7 @@ def test_shipped_weights_that_changed_are_refused(
         path.write_bytes(content)
     else:
         path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    monkeypatch.setattr(module, "weights_directory", lambda: tmp_path)
+    monkeypatch.setattr(hub, "weights_directory", lambda: tmp_path)
     expected = "git lfs pull" if damage == "pointer" else "its SHA-256 differs.*Reinstall"
     with pytest.raises(WeightsError, match=expected):
         load_model()

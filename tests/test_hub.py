@@ -389,7 +389,7 @@ def whole_numbers(state: dict[str, Tensor]) -> None:
         (renamed, ["c3.weight", "conv3.weight"]),
         (fewer, ["f6.bias"]),
         (more, ["f7.bias"]),
-        (misshaped, ["c1.weight", "[6, 1, 3, 3]", "[6, 1, 5, 5]"]),
+        (misshaped, ["c1.weight", "(6, 1, 3, 3)", "(6, 1, 5, 5)"]),
         (infinite, ["c5.bias"]),
         (whole_numbers, ["output.bias"]),
     ],

@@ -37,7 +37,7 @@ from lenet_digits import (
     train,
     training,
 )
-from lenet_digits.checkpoint import WEIGHTS_FILE
+from lenet_digits.hub import WEIGHTS_FILE
 from lenet_digits.training import (
     CHECKPOINT_FILE,
     METRICS_FILE,
