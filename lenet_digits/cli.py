@@ -133,11 +133,14 @@ def _predict(
     weights: str | None = None,
     **options: Any,
 ) -> int:
-    from lenet_digits.checkpoint import load_model
     from lenet_digits.images import canvas_steps
-    from lenet_digits.prediction import default_model, predict_steps
+    from lenet_digits.prediction import predict_steps
 
-    model = default_model() if weights is None else load_model(weights)
+    model = None
+    if weights is not None:
+        from lenet_digits.checkpoint import load_model  # and with it torch
+
+        model = load_model(weights)
     explained: list[tuple[str, CanvasSteps, Prediction]] = []
     code = 0
 

@@ -3,7 +3,7 @@
 Knows Gradio and the page; how a picture becomes a canvas, and a canvas an answer, is known below.
 The page's own parts are in ``assets/``. Pictures travel inside the request and are never written
 to disk, except those that API callers upload, which Gradio deletes within a minute or so.
-What needs torch is imported once the page is up: a visitor sees it seconds sooner.
+The shipped weights need no torch; others do, and bring it.
 """
 
 from __future__ import annotations
@@ -448,20 +448,20 @@ def launch(
 
 def _warm_up() -> None:
     """Load what the first answer needs, so that its visitor need not wait for it."""
-    import torch
+    from lenet_digits.prediction import shipped_network
 
-    from lenet_digits.prediction import default_model
-
-    torch.set_num_threads(1)  # answers side by side, not each on all cores: a canvas is small
-    default_model()
+    shipped_network()
 
 
 def _load(weights: str | None) -> tuple[LeNet5 | None, str | None]:
     if not weights:
         return None, None
     name = Path(weights).name if Path(weights).exists() else weights
+    import torch
+
     from lenet_digits.checkpoint import load_model
 
+    torch.set_num_threads(1)  # answers side by side, not each on all cores: a canvas is small
     try:
         return load_model(weights, timeout=PATIENCE), f"Weights from {name}."
     except (ValueError, OSError) as error:

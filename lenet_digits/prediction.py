@@ -1,4 +1,8 @@
-"""From a picture to a `Prediction`, "not a digit" included; knows nothing of files or plots."""
+"""From a picture to a `Prediction`, "not a digit" included; knows nothing of plots.
+
+The shipped weights are read without torch, whose import takes longer than a thousand answers; a
+`LeNet5` that the caller gives answers for itself.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_safetensors
 
-from lenet_digits.checkpoint import load_model
-from lenet_digits.images import CanvasSteps, ImageInput, canvas_steps, to_canvas
-from lenet_digits.model import LeNet5
+from lenet_digits.forward import ForwardPass
+from lenet_digits.hub import shipped_weights
+from lenet_digits.images import Canvas, CanvasSteps, ImageInput, canvas_steps, to_canvas
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lenet_digits.model import LeNet5
 
 
 @dataclass(frozen=True)
@@ -70,18 +79,14 @@ class Prediction:
         return f"<div>{verdict}<table>{bars}</table></div>"
 
 
-_loading = Lock()  # without it, threads that begin together would each load a network
-
-
-def default_model() -> LeNet5:
-    """The shipped network, loaded at the first call; shared by all threads, never changed."""
-    with _loading:
-        return _shipped_model()
-
-
 @lru_cache(maxsize=1)
-def _shipped_model() -> LeNet5:
-    return load_model().requires_grad_(False)
+def shipped_network() -> ForwardPass:
+    """The network with the shipped weights, read at the first call; shared by all threads.
+
+    Threads that begin together may each read them: that is cheaper than a lock, and no process
+    forked meanwhile can inherit it locked.
+    """
+    return ForwardPass(load_safetensors(shipped_weights()))
 
 
 def preprocess(image: ImageInput, *, method: str = "mnist") -> Tensor:
@@ -96,6 +101,8 @@ def preprocess(image: ImageInput, *, method: str = "mnist") -> Tensor:
         NoInkError: nothing is drawn or written there.
         UnreadableImageError: it is no picture, or too large a one.
     """
+    import torch
+
     return torch.from_numpy(to_canvas(image, method=method))[None, None]
 
 
@@ -109,7 +116,7 @@ def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mn
 
 def predict_steps(steps: CanvasSteps, *, model: LeNet5 | None = None) -> Prediction:
     """`predict` for a picture whose steps to the canvas are already made."""
-    return _predictions(torch.from_numpy(steps.canvas)[None, None], model or default_model())[0]
+    return _predictions([steps.canvas], model)[0]
 
 
 def predict_many(
@@ -125,32 +132,44 @@ def predict_many(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
-    network = model or default_model()
     pictures = iter(images)
     error: Exception | None = None
     while error is None:
-        canvases: list[Tensor] = []
+        canvases: list[Canvas] = []
         try:
             for image in islice(pictures, batch_size):
-                canvases.append(preprocess(image, method=method))
+                canvases.append(to_canvas(image, method=method))
         except Exception as caught:
             error = caught
         if canvases:
-            yield from _predictions(torch.cat(canvases), network)
+            yield from _predictions(canvases, model)
         elif error is None:
             return
     raise error
 
 
-def _predictions(canvases: Tensor, model: LeNet5) -> list[Prediction]:
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        logits = model(canvases.to(device)).cpu().double()  # (N, 10)
-        probabilities = logits.softmax(dim=1).tolist()
+def _predictions(canvases: list[Canvas], model: LeNet5 | None) -> list[Prediction]:
+    batch = np.stack(canvases)  # (N, 28, 28)
+    with np.errstate(over="ignore", under="ignore"):  # the odds may exceed what a float can hold
+        logits = shipped_network()(batch) if model is None else _logits(batch, model)
+        logits = logits.astype(np.float64)  # (N, 10)
+        peak = logits.max(axis=1, keepdims=True)
+        shares = np.exp(logits - peak)
+        total = shares.sum(axis=1, keepdims=True)
         # The network learned non-digits as an eleventh class whose logit is always 0, so this is
         # the odds against the picture being a digit, up to the factor folded into the weights.
-        outlier_scores = (-logits.logsumexp(dim=1)).exp().tolist()
+        outlier_scores = np.exp(-(peak + np.log(total)))[:, 0].tolist()
+        probabilities = (shares / total).tolist()
     return [
         Prediction(tuple(row), score)
         for row, score in zip(probabilities, outlier_scores, strict=True)
     ]
+
+
+def _logits(canvases: NDArray[np.float32], model: LeNet5) -> NDArray[Any]:
+    import torch
+
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(canvases)[:, None].to(device))
+    return np.asarray(logits.cpu())

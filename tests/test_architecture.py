@@ -27,6 +27,7 @@ LAYERS = {
     "images": 2,
     "mnist": 2,
     "hub": 1,
+    "forward": 1,
     "files": 0,
 }
 # Libraries that are heavy, or not everyone's business, and the modules that may import them.
@@ -39,6 +40,7 @@ RESERVED = {
     "marshal": set(),
     "shelve": set(),
 }
+TORCH_FREE = ("images", "forward", "hub", "files")
 HEAVY = ("gradio", "matplotlib", "torchvision", "pandas")
 
 
@@ -85,8 +87,8 @@ def violations(modules: dict[str, str]) -> list[str]:
             package, _, module = imported.partition(".")
             if name not in RESERVED.get(package, {name}):
                 found.append(f"{name} imports {package}")
-            if name == "images" and package == "torch":
-                found.append("images imports torch")
+            if name in TORCH_FREE and package == "torch":
+                found.append(f"{name} imports torch")
             module = package if package == "app" else module.partition(".")[0]
             if package in ("lenet_digits", "app") and LAYERS.get(module, -9) >= LAYERS[name]:
                 found.append(f"{name} imports {module}, which is not below it")
@@ -133,7 +135,7 @@ def loaded_by(code: str, *names: str) -> list[str]:
     process = subprocess.run(
         [sys.executable, "-c", code + report], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return process.stdout.split()
+    return process.stdout.splitlines()[-1].split()
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -152,10 +154,22 @@ page = Image.new("L", (90, 90), 255)
 ImageDraw.Draw(page).line([(45, 15), (45, 75)], fill=0, width=6)
 predict(page)
 """
+COMMAND = """
+import tempfile
+from pathlib import Path
+from PIL import Image, ImageDraw
+from lenet_digits.cli import main
+page = Image.new("L", (90, 90), 255)
+ImageDraw.Draw(page).line([(45, 15), (45, 75)], fill=0, width=6)
+with tempfile.TemporaryDirectory() as folder:
+    page.save(Path(folder, "x.png"))
+    assert main(["predict", "--csv", str(Path(folder, "x.png"))]) == 0
+"""
 
 
-def test_predicting_loads_nothing_heavy() -> None:
-    assert loaded_by(PREDICTING, *HEAVY) == []
+@pytest.mark.parametrize("code", [PREDICTING, COMMAND])
+def test_predicting_loads_neither_torch_nor_anything_heavy(code: str) -> None:
+    assert loaded_by(code, "torch", "huggingface_hub", "tqdm", *HEAVY) == []
 
 
 def test_the_apps_page_can_be_made_before_torch_is_loaded() -> None:

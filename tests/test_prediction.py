@@ -38,6 +38,7 @@ from lenet_digits import (
     prediction,
     preprocess,
 )
+from lenet_digits.forward import ForwardPass
 
 DATA = Path(__file__).parent / "data"
 
@@ -223,6 +224,21 @@ def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
     assert "not a digit" in a_prediction(outlier_score=2.0)._repr_html_()
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_logits_of_any_size_give_finite_probabilities(
+    photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    model = always(3)
+    with torch.no_grad():
+        model.output.bias.fill_(-1e4)
+        model.output.bias[3] = -1e3
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    monkeypatch.setattr(prediction, "shipped_network", lambda: ForwardPass(weights))
+    with np.errstate(all="raise"):  # whatever the caller has set
+        answer = predict(photos[0], model=model if own else None)
+    assert (answer.digit, answer.confidence, answer.is_digit) == (3, 1.0, False)
+
+
 # Many
 
 
@@ -286,37 +302,32 @@ def test_test_digits_are_read_and_taken_for_digits(digits: Digits) -> None:
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
-    """Whatever loaded the shipped network before, the test loads it anew."""
-    prediction._shipped_model.cache_clear()
+    """Whatever read the shipped weights before, the test reads them anew."""
+    prediction.shipped_network.cache_clear()
     yield
-    prediction._shipped_model.cache_clear()
+    prediction.shipped_network.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh")
-def test_sixteen_threads_get_right_answers_from_one_network(
-    photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("own", [False, True], ids=["shipped weights", "a model of the caller's"])
+def test_sixteen_threads_that_begin_together_get_right_answers(
+    photos: list[np.ndarray], own: bool
 ) -> None:
     photos = photos[:4]
-    expected = [predict(photo, model=load_model()) for photo in photos]
-    loads: list[int] = []
+    model = load_model()
+    expected = [predict(photo, model=model) for photo in photos]
     together = threading.Barrier(16)
-
-    def counting() -> LeNet5:
-        loads.append(threading.get_ident())
-        return load_model()
 
     def work(start: int) -> list[Prediction]:
         together.wait(30)
         order = [(start + i) % len(photos) for i in range(len(photos))]
-        answers = {i: predict(photos[i]) for i in order}
+        answers = {i: predict(photos[i], model=model if own else None) for i in order}
         return [answers[i] for i in range(len(photos))]
 
-    monkeypatch.setattr(prediction, "load_model", counting)
     with ThreadPoolExecutor(16) as pool:
         for answers in pool.map(work, range(16)):
             for one, other in zip(answers, expected, strict=True):
                 assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
-    assert len(loads) == 1
 
 
 @pytest.mark.usefixtures("fresh")
@@ -339,14 +350,12 @@ def test_predicting_leaves_the_callers_process_as_it_was(photos: list[np.ndarray
     assert state() == before
 
 
-def test_the_shared_network_does_not_change(photos: list[np.ndarray]) -> None:
-    model = prediction.default_model()
-    before = [p.clone() for p in model.parameters()]
+@pytest.mark.usefixtures("fresh")
+def test_the_shipped_weights_are_read_once(photos: list[np.ndarray]) -> None:
+    predict(photos[0])
+    network = prediction.shipped_network()
     list(predict_many(photos))
-    assert prediction.default_model() is model
-    assert not model.training
-    assert not any(p.requires_grad for p in model.parameters())
-    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    assert prediction.shipped_network() is network
 
 
 PROCESSES = """
