@@ -15,16 +15,28 @@ import io
 import json
 import logging
 import os
-from collections.abc import Callable
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
+from gradio.utils import get_upload_folder
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
 
 from lenet_digits import __version__
+from lenet_digits.guard import HANDLERS, Guard, swept
 from lenet_digits.hub import weights_directory
 from lenet_digits.images import (
     CanvasSteps,
@@ -40,6 +52,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phones' photos have 2 to 12 MiB
 MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
+KEPT = 60  # seconds that an upload is kept
+MAX_THREADS = 4  # pictures read at once: a large one takes up to 250 MB of memory
 SURE = 0.9  # probability from which the runner-up is not worth a mention
 PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
@@ -210,19 +224,20 @@ def _examples(source: str) -> str:
     if not pictures:
         return ""
     buttons = "".join(
-        f'<button type="button" data-file="{_file_url(picture)}" title="{name}">'
-        f'<img src="{_file_url(picture)}" alt="Example: {name}" loading="lazy"></button>'
+        f'<button type="button" data-file="examples/{picture.name}" title="{name}">'
+        f'<img src="examples/{picture.name}" alt="Example: {name}" loading="lazy"></button>'
         for picture in pictures
         for name in [html.escape(picture.stem.replace("-", ", ", 1).replace("-", " "))]
     )
     return f'<div class="examples" role="group" aria-label="Examples">{buttons}</div>'
 
 
-def _file_url(path: Path) -> str:
-    path, here = path.resolve(), Path.cwd()
-    # Relative where that is possible, so as not to tell the world about the server's folders.
-    shown = path.relative_to(here) if path.is_relative_to(here) else path
-    return f"gradio_api/file={html.escape(shown.as_posix())}"
+def _example(request: Request) -> FileResponse:
+    """The file of an example: the only files that the app gives out, besides Gradio's own."""
+    for picture in example_pictures():
+        if picture.name == request.path_params["name"]:
+            return FileResponse(picture)
+    raise HTTPException(404, "There is no such example.")
 
 
 # About -----------------------------------------------------------------------------------------
@@ -355,8 +370,9 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
         steps = canvas_steps(picture)
         return describe(predict_steps(steps, model=model), steps)
 
-    gr.set_static_paths(example_pictures())
-    with gr.Blocks(title="lenet-digits", analytics_enabled=False, delete_cache=(15, 60)) as demo:
+    with gr.Blocks(
+        title="lenet-digits", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT)
+    ) as demo:
         gr.HTML(_asset("header.html"), apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Sketchpad"):
@@ -395,6 +411,15 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": MAX_BYTES,
         "state_session_capacity": 50,
         "show_error": False,
+        "enable_monitoring": False,
+        "max_threads": MAX_THREADS,
+        "app_kwargs": {
+            "routes": [Route("/examples/{name}", _example)],
+            "middleware": [
+                Middleware(Guard, uploads=get_upload_folder(), max_bytes=MAX_BYTES * 4 // 3 + 2**16)
+            ],
+            "exception_handlers": HANDLERS,
+        },
     }
 
 
@@ -431,19 +456,45 @@ def launch(
     direct = (os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "localhost", "127.0.0.1")
     os.environ["no_proxy"] = ",".join(filter(None, direct))
     model, note = _load(weights or os.environ.get("LENET_DIGITS_WEIGHTS"))
-    demo = build_demo(model, weights_note=note)
-    demo.queue(max_size=MAX_WAITING)
-    # Gradio keeps a message queue of each of the last 2,000 callers, 40 MB in all.
-    demo._queue.pending_messages_per_session.max_size = 2 * MAX_WAITING
-    demo.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        prevent_thread_lock=True,
-        **launch_options(),
-    )
-    _warm_up()
-    demo.block_thread()
+    with _uploads_folder():
+        demo = build_demo(model, weights_note=note)
+        demo.queue(max_size=MAX_WAITING)
+        # Gradio keeps a message queue of each of the last 2,000 callers, 40 MB in all.
+        demo._queue.pending_messages_per_session.max_size = 2 * MAX_WAITING
+        options = launch_options()
+        options["app_kwargs"]["lifespan"] = swept
+        demo.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            prevent_thread_lock=True,
+            **options,
+        )
+        _warm_up()
+        demo.block_thread()
+
+
+@contextmanager
+def _uploads_folder() -> Iterator[None]:
+    """A folder of the app's own for what callers upload; it goes when the app is ended."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    parent = os.environ.get("GRADIO_TEMP_DIR")
+    try:
+        if parent:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix="lenet-digits-", dir=parent)
+    except OSError as error:
+        raise OSError(
+            "The app needs a folder that it can write uploads to: mount a tmpfs at /tmp, "
+            "or set TMPDIR to such a folder."
+        ) from error
+    with folder:
+        os.environ["GRADIO_TEMP_DIR"] = gr.routes.DEFAULT_TEMP_DIR = folder.name
+        try:
+            yield
+        finally:
+            os.environ["GRADIO_TEMP_DIR"] = parent or ""
 
 
 def _warm_up() -> None:

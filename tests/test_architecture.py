@@ -20,6 +20,7 @@ LAYERS = {
     "publishing": 5,
     "training": 4,
     "prediction": 4,
+    "workers": 0,
     "checkpoint": 3,
     "augmentation": 3,
     "strokes": 3,
@@ -29,6 +30,7 @@ LAYERS = {
     "hub": 1,
     "forward": 1,
     "files": 0,
+    "guard": 0,
 }
 # Libraries that are heavy, or not everyone's business, and the modules that may import them.
 RESERVED = {
