@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickletools
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +22,12 @@ from torch import Tensor
 from lenet_digits.files import MAX_BYTES, WeightsError, read_weights, write_atomically
 from lenet_digits.hub import TIMEOUT, WEIGHTS_FILE, shipped_weights, split_source
 from lenet_digits.model import METADATA, LeNet5, parse_weights, tensors_of, with_weights
+
+# All that torch.save's pickle of a state dict names.
+_TENSORS = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage"
+)
+_NAMES = re.compile("STRING|UNICODE|GLOBAL")  # opcodes
 
 
 def save_weights(model: LeNet5, path: str | PathLike[str]) -> str:
@@ -79,11 +87,10 @@ def _parsed(content: bytes, path: Path) -> Mapping[str, Tensor]:
     if path.suffix not in (".pth", ".pt", ".bin"):
         return parse_weights(content, str(path))
     try:
-        if _unpacked_size(content) > MAX_BYTES:
-            raise ValueError("compressed tensors of many times the file's size")
+        plain = _plain(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            state = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes torch.load raise nearly anything
         raise WeightsError(
             f"{path} is not a plain state dict (tensors by name, as "
@@ -97,13 +104,50 @@ def _parsed(content: bytes, path: Path) -> Mapping[str, Tensor]:
     return state
 
 
-def _unpacked_size(content: bytes) -> int:
-    """Bytes that a ``.pth`` becomes in memory: torch unpacks compressed ones without a limit."""
-    file = io.BytesIO(content)
-    if not zipfile.is_zipfile(file):  # torch before 1.6 wrote bare pickles
-        return len(content)
-    with zipfile.ZipFile(file) as archive:
-        return sum(entry.file_size for entry in archive.infolist())
+def _plain(content: bytes) -> io.BytesIO:
+    """A ``.pth`` that is safe to hand to torch; ValueError, or what zipfile raises, else.
+
+    ``weights_only`` keeps torch from running code, but not from filling the memory or calculating
+    forever, as a kilobyte of pickle can ask it to. So all that a pickle may name are tensors.
+    """
+    plain = io.BytesIO(content)
+    if not zipfile.is_zipfile(plain):  # torch before 1.6 wrote five pickles and then the numbers
+        plain.seek(0)
+        for _ in range(5):
+            _check_pickle(plain)
+        plain.seek(0)
+        return plain
+    # Written anew, so that torch reads what was looked at here, and at no more than its size.
+    plain = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as given, zipfile.ZipFile(plain, "w") as anew:
+        if sum(entry.file_size for entry in given.infolist()) > MAX_BYTES:
+            raise ValueError("it would take many times the file's size in memory")
+        for name in set(given.namelist()):
+            entry = given.read(name)
+            if name.endswith(".pkl"):
+                _check_pickle(io.BytesIO(entry))
+            anew.writestr(name, entry)
+    plain.seek(0)
+    return plain
+
+
+def _check_pickle(file: io.BytesIO) -> None:
+    """Read, not run, a pickle; ValueError where it has more in it than tensors by name."""
+    names = set[object]()  # memoised strings and globals: all that may be used again
+    tuples, latest = 0, ""
+    for opcode, argument, _ in pickletools.genops(file):
+        name = opcode.name
+        if name in ("GLOBAL", "INST", "STACK_GLOBAL") and not _TENSORS.fullmatch(str(argument)):
+            raise ValueError(f"it names {argument}")
+        if name.endswith("PUT"):
+            (names.add if _NAMES.search(latest) else names.discard)(argument)
+        tuples += name.startswith("TUPLE")
+        # As a key, a tuple whose parts share theirs would be hashed forever, and a deep one
+        # overflows the stack.
+        again = name.endswith("GET") and argument not in names
+        if again or name in ("DUP", "MEMOIZE") or tuples > 1000:
+            raise ValueError("it is more intricate than weights are")
+        latest = name
 
 
 def _renamed(found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

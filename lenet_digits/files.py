@@ -31,7 +31,7 @@ def read_weights(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no weights file {path}.") from error
     except OSError as error:
-        if exists(path) and path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - which raises nothing
             raise WeightsError(f"{path} is a folder; name the weights file in it.") from error
         raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # no file can have such a name

@@ -9,9 +9,12 @@ import io
 import os
 import pickle
 import stat
+import subprocess
 import sys
+import threading
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +27,26 @@ from lenet_digits.files import MAX_BYTES, write_atomically
 from lenet_digits.hub import SHIPPED_SHA256, WEIGHTS_FILE, weights_directory
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
-unprivileged_only = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything"
-)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_shipped_weights_stay_as_they_are() -> Iterator[None]:
+    yield
+    content = (weights_directory() / WEIGHTS_FILE).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == SHIPPED_SHA256
+
+
+@contextlib.contextmanager
+def without_privileges() -> Iterator[None]:
+    """As someone who is not root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 @pytest.fixture
@@ -147,9 +167,18 @@ def test_other_float_types_become_float32(
     [
         (lambda s: s.pop("c3.bias"), "lacks LeNet-5's tensor 'c3.bias' of shape (16,)"),
         (lambda s: s.update({"bn.weight": torch.ones(6)}), "'bn.weight' that LeNet-5 has not"),
-        (lambda s: s.update({"f6.weight": torch.ones(120, 84)}), "'f6.weight' of shape (120, 84); LeNet-5's"),
-        (lambda s: s.update({"f6.bias": torch.ones(84).long()}), "'f6.bias' that is not all finite"),
-        (lambda s: s["c1.weight"].view(-1)[7].fill_(torch.nan), "'c1.weight' that is not all finite"),
+        (
+            lambda s: s.update({"f6.weight": torch.ones(120, 84)}),
+            "'f6.weight' of shape (120, 84); LeNet-5's",
+        ),
+        (
+            lambda s: s.update({"f6.bias": torch.ones(84).long()}),
+            "'f6.bias' that is not all finite",
+        ),
+        (
+            lambda s: s["c1.weight"].view(-1)[7].fill_(torch.nan),
+            "'c1.weight' that is not all finite",
+        ),
         (lambda s: s["c5.bias"].fill_(-torch.inf), "'c5.bias' that is not all finite"),
         (
             lambda s: s.update({"f6.bias": torch.full((84,), 1e300, dtype=torch.float64)}),
@@ -193,7 +222,7 @@ def test_tensors_without_plain_numbers_are_refused(
     state: dict[str, Tensor], tmp_path: Path, tensor: Tensor
 ) -> None:
     torch.save(state | {"f6.bias": tensor}, tmp_path / "m.pth")
-    assert "'f6.bias' that is not all finite float32 numbers" in refusal(tmp_path / "m.pth")
+    assert refusal(tmp_path / "m.pth").startswith("FILE is not a plain state dict")
 
 
 # Files that are none
@@ -320,12 +349,132 @@ def test_a_file_that_may_not_be_read_says_so(
     assert refusal(path) == "FILE cannot be read: Permission denied."
 
 
-@unprivileged_only
-def test_a_file_without_permission_says_so(model: LeNet5, tmp_path: Path) -> None:
-    path = tmp_path / "m.safetensors"
-    save_weights(model, path)
+@posix_only
+def test_a_file_or_folder_without_permission_says_so(model: LeNet5, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    model.save_pretrained(folder)
+    path = folder / WEIGHTS_FILE
     path.chmod(0)
-    assert "Permission denied" in refusal(path)
+    with without_privileges():
+        assert refusal(path) == "FILE cannot be read: Permission denied."
+    folder.chmod(0)
+    with without_privileges():
+        for source in (path, str(path)):
+            with pytest.raises(WeightsError, match=r"cannot be read: Permission denied\.$"):
+                load_model(source)
+        for source in (folder, str(folder)):
+            with pytest.raises(WeightsError, match=r"cannot be read: Permission denied\.$"):
+                LeNet5.from_pretrained(source)
+        with pytest.raises(PermissionError):
+            save_weights(model, path)
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\0", "a\0b.safetensors", "\ud800", "x" * 5000, "x/" * 3000],
+    ids=["null", "null within", "surrogate", "long", "deep"],
+)
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises((WeightsError, FileNotFoundError)) as caught:
+        load_model(name)
+    assert "\n" not in str(caught.value)
+    with pytest.raises((WeightsError, OSError)):
+        LeNet5.from_pretrained(name)
+
+
+def test_a_file_replaced_meanwhile_is_read_as_the_one_or_the_other(
+    model: LeNet5, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "m.safetensors", LeNet5()
+    save_weights(model, path)
+    done = threading.Event()
+
+    def replace() -> None:
+        while not done.is_set():
+            for network in (other, model):
+                save_weights(network, path)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        loaded = [load_model(path).state_dict() for _ in range(100)]
+    finally:
+        done.set()
+        thread.join()
+    wholes = [model.state_dict(), other.state_dict()]
+    for state in loaded:
+        assert any(all(torch.equal(state[n], whole[n]) for n in whole) for whole in wholes)
+
+
+def test_many_strange_tensors_are_not_all_named(tmp_path: Path) -> None:
+    save_file({f"{'x' * 500}{i}": torch.zeros(1) for i in range(999)}, tmp_path / "m.safetensors")
+    message = refusal(tmp_path / "m.safetensors")
+    assert message.endswith(", and 1005 more faults.")
+    assert len(message) < 400
+
+
+def pth(pickle_of_contents: bytes) -> bytes:
+    """A ``.pth`` as torch writes it, around a pickle made by hand."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in (("data.pkl", pickle_of_contents), ("version", b"3\n")):
+            archive.writestr(f"archive/{name}", content)
+        archive.writestr("archive/byteorder", b"little")
+    return file.getvalue()
+
+
+BOMBS = {
+    "3 GiB of bytes": b"\x80\x02}U\x01ac__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85Rs.",
+    "a key of 2**40 parts": b"\x80\x02})" + b"q\x01h\x01\x86" * 40 + b"K\x01s.",
+    "one more hidden": b"\x80\x02})" + b"NN00q\x01h\x01\x86" * 40 + b"K\x01s.",
+    "a key under a string's number": b"\x80\x02U\x01aq\x010})"
+    + b"N0q\x01h\x01\x86" * 40
+    + b"K\x01s.",
+    "a key nested 500,000 deep": b"\x80\x02})" + b"\x85" * 500_000 + b"K\x01s.",
+    "a set": b"\x80\x02}U\x01ac__builtin__\nset\n]\x85Rs.",
+    "a counter": b"\x80\x02}U\x01accollections\nCounter\nU\x01a\x85Rs.",
+    "a wrong opcode": b"\x80\x02\xff.",
+    "no end": b"\x80\x02}",
+}
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "old"])
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_pth_that_fills_the_memory_or_never_ends_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: bool
+) -> None:
+    """Torch's ``weights_only`` keeps code out, not these."""
+    monkeypatch.setattr(torch, "load", lambda *args, **options: pytest.fail("it was read"))
+    path = tmp_path / "m.pth"
+    path.write_bytes(BOMBS[name] * 5 if old else pth(BOMBS[name]))
+    assert refusal(path).startswith("FILE is not a plain state dict")
+
+
+def test_torch_reads_what_was_looked_at(
+    state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not what another reader of zip files may find in the same one."""
+    read = []
+    real = torch.load
+
+    def spy(file: io.BytesIO, **options: object) -> object:
+        read.append(file.getvalue())
+        return real(file, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "load", spy)
+    path = tmp_path / "m.pth"
+    torch.save(state, path)
+    harmless = path.read_bytes()
+    twice = io.BytesIO(pth(BOMBS["a set"]))
+    with zipfile.ZipFile(twice, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+    for content in (pth(BOMBS["a set"]) + harmless, twice.getvalue(), harmless + b"\0" * 99):
+        path.write_bytes(content)
+        with contextlib.suppress(WeightsError):
+            load_model(path)
+    assert read
+    assert not [content for content in read if b"__builtin__" in content]
 
 
 # Code in files
@@ -358,6 +507,49 @@ def test_code_in_a_file_never_runs(
     path.write_bytes(pickle.dumps(trap))
     refusal(path)
     assert not (tmp_path / "sprung").exists()
+
+
+EVERYTHING = """
+import sys
+unpickled = []
+def audit(event, args):
+    if event == "pickle.find_class":
+        unpickled.append(args)
+import torch, torchvision.datasets
+sys.addaudithook(audit)
+import numpy as np
+from lenet_digits import LeNet5, load_mnist, load_model, predict, save_weights, train
+from lenet_digits.cli import main
+data, folder = sys.argv[1:]
+digits = load_mnist(data, download=False)
+for epochs in (1, 1):
+    run = train(digits, epochs=epochs, limit=50, output=folder, resume=True)
+for name in ("model.safetensors", "again.safetensors", "model.pth"):
+    save_weights(run.model, f"{folder}/{name}")
+    load_model(f"{folder}/{name}")
+run.model.save_pretrained(folder)
+LeNet5.from_pretrained(folder)
+page = np.full((90, 90), 255, np.uint8)
+page[15:75, 42:48] = 0
+predict(page)
+predict(page, model=load_model())
+assert main(["evaluate", "--data", data, "--weights", f"{folder}/model.pth"]) == 0
+print(unpickled)
+import pickle
+pickle.loads(pickle.dumps(print))
+print(unpickled)
+"""
+
+
+def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
+    """Training, resuming, saving, loading, predicting: none asks Python's pickle for anything."""
+    data = Path(__file__).parent / "data"
+    command = [sys.executable, "-c", EVERYTHING, str(data), str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["[]", "[('builtins', 'print')]"]
 
 
 def test_torch_load_is_only_ever_asked_for_weights_alone(
@@ -422,6 +614,43 @@ def test_loading_draws_no_random_number_of_the_callers(model: LeNet5, tmp_path: 
 
 
 # Writing
+
+
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="not a regular file"):
+        write_atomically(tmp_path, b"content")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "link").symlink_to(os.devnull)
+        for name in ("pipe", "link"):
+            with pytest.raises(OSError, match="not a regular file"):
+                write_atomically(tmp_path / name, b"content")
+        assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    with pytest.raises(OSError, match="not a regular file"):
+        write_atomically(os.devnull, b"content")
+
+
+@pytest.mark.parametrize("write", [1, 2])
+def test_save_pretrained_leaves_whole_files_where_the_disk_is_full(
+    model: LeNet5, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    writes = 0
+
+    def full(handle: int) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == write:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        LeNet5().save_pretrained(tmp_path)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(after) == set(before)
+    assert (after == before) == (write == 1)
+    LeNet5.from_pretrained(tmp_path)
 
 
 @posix_only
