@@ -396,7 +396,32 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
             apply_default_css=False,
         )
         _api(predict)
+    _explain_refusals(demo)
     return demo
+
+
+def _explain_refusals(demo: gr.Blocks) -> None:
+    """Says what is wrong with a call whose data are not what the endpoint takes.
+
+    Gradio would say nothing to the caller, and fill the log with tracebacks.
+    """
+    preprocess = demo.preprocess_data
+
+    async def preprocess_data(*args: Any, **options: Any) -> list[Any]:
+        try:
+            data: list[Any] = await preprocess(*args, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            log.info("%r", error)
+            raise gr.Error(
+                "This call cannot be read: send what /gradio_api/info says, and call "
+                f"/predict_image within {KEPT} seconds of the upload.",
+                print_exception=False,
+            ) from None
+        return data
+
+    demo.preprocess_data = preprocess_data
 
 
 def launch_options() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_CALL = 2 * 2**20  # bytes of a call as JSON: hundreds of them may wait in memory
+MAX_HEADERS = 64 * 2**10  # bytes
 MAX_LARGE = 16  # requests larger than that, at any moment
 PATIENCE = 120.0  # seconds for a request to arrive
 BUSY = "The server has as many questions as it can take; ask again in a few seconds."
@@ -50,8 +51,7 @@ class Guard:
 
     Requests reach Gradio only at the addresses in `OFFERED`, and only once they have arrived whole,
     in `PATIENCE`, with `MAX_CALL` bytes at most, or `max_bytes` where pictures are sent. Headers
-    from which Gradio would take its own address are dropped where it would tell others, or where
-    they name no host.
+    that contradict each other are refused.
 
     Args:
         uploads: the folder of uploads; callers are told of it as `UPLOADS`.
@@ -73,12 +73,12 @@ class Guard:
 
         async def answer(message: Message) -> None:
             nonlocal started
-            started = True
             await send(message)
+            started = True
 
         try:
             place = _place(scope)
-            _drop_headers(scope, others_see=bool(place))
+            _check_headers(scope, others_see=bool(place))
             with ExitStack() as stack:
                 body = await self._body(scope, receive, place, stack)
                 await self._pass_on(scope, body, receive, answer, place)
@@ -164,21 +164,21 @@ def _place(scope: Scope) -> str:
     raise HTTPException(404, "There is no such thing here; /gradio_api/info says what there is.")
 
 
-def _drop_headers(scope: Scope, *, others_see: bool) -> None:
-    """Takes out the headers that Gradio should not take its own address from.
+def _check_headers(scope: Scope, *, others_see: bool) -> None:
+    """Refuses headers that say two things, and drops those that Gradio would believe in vain.
 
-    What it learns from a call it may tell other callers. The page's address, which only its asker
-    is told, must come from headers if a proxy is in between.
+    It takes its own address from them. The page tells it to its asker alone, and needs it where a
+    proxy is in between; what a call tells it, it may tell other callers.
     """
-    scope["headers"] = [
-        (name, value)
-        for name, value in scope["headers"]
-        if name != b"x-gradio-server"
-        and (
-            name not in (b"host", b"x-forwarded-host")
-            or (not others_see and HOSTS.fullmatch(value))
-        )
-    ]
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    names = {name for name, _ in headers}
+    hosts = [value for name, value in headers if name in (b"host", b"x-forwarded-host")]
+    if not all(map(HOSTS.fullmatch, hosts)) or names >= {b"content-length", b"transfer-encoding"}:
+        raise HTTPException(400, "The headers contradict each other, or name a host that is none.")
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
+        raise HTTPException(431, f"The headers may have {MAX_HEADERS // 2**10} kB.")
+    dropped = {b"x-gradio-server"} | ({b"host", b"x-forwarded-host"} if others_see else set())
+    scope["headers"] = [(name, value) for name, value in headers if name not in dropped]
 
 
 def refusal(request: Request, error: Exception) -> JSONResponse:
