@@ -34,6 +34,7 @@ from lenet_digits.files import write_atomically
 from lenet_digits.hub import WEIGHTS_FILE
 from lenet_digits.mnist import Digits, load_mnist
 from lenet_digits.model import NUM_CLASSES, LeNet5
+from lenet_digits.muon import Muon
 from lenet_digits.strokes import draw_digits, draw_nondigits
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -50,6 +51,7 @@ class Recipe:
     batch_size: int = 100
     learning_rate: float = 1e-3  # the highest, where it changes
     weight_decay: float = 0.0
+    muon: float = 0.0  # Muon's rate for all weight matrices but OUTPUT's, as a multiple of AdamW's
     warmup: float = 0.0  # share of all steps in which the rate climbs linearly from 0
     cosine: bool = False  # whether the rate then falls to 0 along a cosine; else it stays
     ema: float = 0.0  # decay per step of the weights' moving average; 0: none
@@ -304,6 +306,7 @@ def _recipe(recipe: str | Recipe, epochs: int | None) -> Recipe:
         ("batch_size", recipe.batch_size >= 1, "1 or more"),
         ("learning_rate", recipe.learning_rate > 0, "above 0"),
         ("weight_decay", recipe.weight_decay >= 0, "0 or more"),
+        ("muon", recipe.muon >= 0, "0 or more"),
         ("warmup", 0 <= recipe.warmup < 1, "from 0 to below 1"),
         ("ema", 0 <= recipe.ema < 1, "from 0 to below 1"),
         ("distortion", recipe.distortion >= 0, "0 or more"),
@@ -362,9 +365,18 @@ class _Run:
         if recipe.ema:
             average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(self.model, multi_avg_fn=average)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=0.0, weight_decay=recipe.weight_decay, fused=True
-        )
+        matrices = [
+            weight
+            for name, weight in self.model.named_parameters()
+            if recipe.muon and weight.ndim > 1 and name != "output.weight"
+        ]
+        rest = [w for w in self.model.parameters() if not any(w is m for m in matrices)]
+        decay = recipe.weight_decay
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "adamw": torch.optim.AdamW(rest, lr=0.0, weight_decay=decay, fused=True)
+        }
+        if matrices:
+            self.optimizers["muon"] = Muon(matrices, lr=0.0, weight_decay=decay / recipe.muon)
 
     @property
     def result(self) -> LeNet5:
@@ -424,12 +436,14 @@ class _Run:
                 torch.split(labels, recipe.batch_size),
                 strict=True,
             ):
-                for group in self.optimizer.param_groups:
-                    group["lr"] = self.rate()
                 loss = F.cross_entropy(self.logits(x), y)
-                self.optimizer.zero_grad()
+                self.model.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
+                for name, optimizer in self.optimizers.items():
+                    rate = self.rate() * (recipe.muon if name == "muon" else 1.0)
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate
+                    optimizer.step()
                 self.step += 1
                 if self.average is not None:
                     self.average.update_parameters(self.model)
@@ -498,8 +512,9 @@ class _Run:
             tensors |= {
                 f"average.{name}": value for name, value in self.average.state_dict().items()
             }
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        for kind, optimizer in self.optimizers.items():
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"{kind}.{index}.{name}": value for name, value in state.items()}
         tensors["generator"] = self.generator.get_state()
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         story: dict[str, Any] = {
@@ -524,16 +539,15 @@ class _Run:
         self.model.load_state_dict(part("model."))
         if self.average is not None:
             self.average.load_state_dict(part("average."))
-        state: dict[int, dict[str, Tensor]] = {}
-        parameters = list(self.model.parameters())
-        for name, tensor in part("optimizer.").items():
-            index, key = int(name.split(".")[0]), name.split(".")[1]
-            if tensor.ndim:  # the optimiser's arithmetic depends on the memory format
-                tensor = torch.empty_like(parameters[index]).copy_(tensor)
-            state.setdefault(index, {})[key] = tensor
-        self.optimizer.load_state_dict(
-            {"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]}
-        )
+        for kind, optimizer in self.optimizers.items():
+            whole = optimizer.state_dict()
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+            for name, tensor in part(f"{kind}.").items():
+                index, key = int(name.split(".")[0]), name.split(".")[1]
+                if tensor.ndim:  # the optimiser's arithmetic depends on the memory format
+                    tensor = torch.empty_like(weights[index]).copy_(tensor)
+                whole["state"].setdefault(index, {})[key] = tensor
+            optimizer.load_state_dict(whole)
         self.generator.set_state(tensors["generator"])
 
 

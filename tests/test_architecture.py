@@ -31,6 +31,7 @@ LAYERS = {
     "forward": 1,
     "files": 0,
     "guard": 0,
+    "muon": 0,
 }
 # Libraries that are heavy, or not everyone's business, and the modules that may import them.
 RESERVED = {

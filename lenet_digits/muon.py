@@ -1,0 +1,57 @@
+"""Muon, an optimiser: momentum made orthogonal; knows matrices, not networks or digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.95
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic x -> a x + b x^3 + c x^5
+NEWTON_SCHULZ_STEPS = 5
+
+
+class Muon(torch.optim.Optimizer):
+    """Steps by Nesterov momentum whose singular values are all brought near 1.
+
+    A step then moves rare directions as far as frequent ones: LeNet-5 learns in a third of the
+    epochs. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
+    torch's own Muon (2.9 and later) refuses convolutions; here their weights are flattened to
+    (outputs, inputs x height x width).
+
+    Args:
+        params: weights with two dimensions or more.
+        lr: singular values of a step, roughly; of a tall matrix times the root of its proportions.
+        weight_decay: decoupled, as AdamW's.
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], *, lr: float = 0.02, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move every weight that has a gradient."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
+                direction = orthogonalized(weight.grad.lerp(momentum, MOMENTUM).flatten(1))
+                tall = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(direction.view_as(weight), alpha=-group["lr"] * tall)
+
+
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """The nearest matrix, roughly, with all singular values between 0.7 and 1.2 (Newton-Schulz)."""
+    a, b, c = NEWTON_SCHULZ
+    wide: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x: Tensor = wide / (wide.norm() + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x if wide is matrix else x.T
