@@ -26,6 +26,7 @@ LAYERS = {
     "strokes": 3,
     "model": 2,
     "images": 2,
+    "pictures": 1,
     "mnist": 2,
     "hub": 1,
     "forward": 1,
@@ -43,7 +44,7 @@ RESERVED = {
     "marshal": set(),
     "shelve": set(),
 }
-TORCH_FREE = ("images", "forward", "hub", "files")
+TORCH_FREE = ("pictures", "images", "forward", "hub", "files")
 HEAVY = ("gradio", "matplotlib", "torchvision", "pandas")
 
 

@@ -15,7 +15,8 @@ from benchmarks.fuzz import SAVES, attempt, damaged, mutations, oddities, outcom
 from PIL import Image
 
 from lenet_digits import predict
-from lenet_digits.images import FORMATS, METHODS, UnreadableImageError, canvas_steps, read
+from lenet_digits.images import METHODS, UnreadableImageError, canvas_steps
+from lenet_digits.pictures import FORMATS, read
 
 OURS = {"read", "NoInkError", "UnreadableImageError"}
 
@@ -31,7 +32,7 @@ def test_every_format_is_among_the_seeds_and_every_seed_is_read() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the seed with garbage for EXIF
         for file in seeds():
-            assert read(file).size == (24, 27)
+            assert read(file).shape == (27, 24, 3)
 
 
 def test_damage_is_the_same_for_the_same_seed() -> None:
@@ -58,7 +59,7 @@ def test_a_picture_too_narrow_for_a_digit_is_refused(size: tuple[int, int], meth
 def test_a_large_picture_is_made_smaller_before_anything_else(mode: str) -> None:
     """Compositing 49 megapixels at their full size took 3 GB and 8 s."""
     page = read(Image.new("L", (3000, 1600), 255).convert(mode))
-    assert page.size == (1000, 534)
+    assert page.shape == (534, 1000, 3)
 
 
 def test_a_large_jpeg_is_refused_by_the_size_in_its_header() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageOps
 
-from lenet_digits import images
+from lenet_digits import pictures
 from lenet_digits.images import (
     METHODS,
     NoInkError,
@@ -343,7 +343,7 @@ def test_a_bomb_is_refused_by_its_header_alone(side: int, monkeypatch) -> None:
 
 
 def test_a_file_over_the_limit_is_not_read_to_its_end(monkeypatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    monkeypatch.setattr(pictures, "MAX_BYTES", 1000)
     file = io.BytesIO(b"x" * 5000)
     with pytest.raises(UnreadableImageError, match="larger"):
         to_canvas(file)
