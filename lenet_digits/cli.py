@@ -7,7 +7,9 @@ not given is not passed on: the defaults are those of the functions.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
+import functools
 import inspect
 import io
 import json
@@ -16,7 +18,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +26,15 @@ from lenet_digits import __version__
 
 if TYPE_CHECKING:
     from lenet_digits.images import CanvasSteps
+    from lenet_digits.model import LeNet5
     from lenet_digits.prediction import Prediction
 
-    Predictions = Iterator[tuple[str, Prediction]]
+    Predictions = Generator[tuple[str, Prediction], None, None]
 
 PROGRAM = "lenet-digits"
 STDIN = "-"
 EXPLAINED = 20  # pictures that --explain draws at most
+MANY = 50  # pictures from which on it pays to start a process for each core
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141  # exit codes; argparse's own is 2, for bad usage
 
 
@@ -121,6 +125,10 @@ def _add_predict(commands: Any) -> None:
         help="mnist (the default): find the digit and frame it as MNIST framed its own; "
         "center-crop: the plain crop of the original demo",
     )  # fmt: skip
+    parser.add_argument(
+        "--jobs", metavar="N", type=int,
+        help=f"read in N processes (default: one for each core from {MANY} pictures on, else 1)",
+    )  # fmt: skip
     _add_weights(parser)
     parser.set_defaults(run=_predict)
 
@@ -131,40 +139,80 @@ def _predict(
     write: Any = None,
     explain: Path | None = None,
     weights: str | None = None,
+    jobs: int | None = None,
     **options: Any,
 ) -> int:
-    from lenet_digits.images import canvas_steps
-    from lenet_digits.prediction import predict_steps
-
-    model = None
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"--jobs is {jobs}; it must be 1 or more.")
+    pictures = list(_pictures(paths))
+    if STDIN in pictures or (jobs is None and len(pictures) < MANY):
+        jobs = 1
     if weights is not None:
         from lenet_digits.checkpoint import load_model  # and with it torch
 
-        model = load_model(weights)
+        options["model"] = load_model(weights)
     explained: list[tuple[str, CanvasSteps, Prediction]] = []
     code = 0
 
     def predictions() -> Predictions:
         nonlocal code
-        for path in _pictures(paths):
-            try:
-                with _opened(path) as file:
-                    steps = canvas_steps(file, **options)
-            except (OSError, ValueError) as error:
-                _complain(f"{path}: {getattr(error, 'strerror', None) or error}")
+        for path, outcome in zip(pictures, _watched(outcomes(), len(pictures)), strict=True):
+            if isinstance(outcome, Exception):
+                _complain(f"{path}: {getattr(outcome, 'strerror', None) or outcome}")
                 code = FAILED
-                continue
-            prediction = predict_steps(steps, model=model)
-            if explain is not None and len(explained) < EXPLAINED:
-                explained.append((_printable(Path(path).name), steps, prediction))
-            yield path, prediction
+            else:
+                yield path, outcome
 
-    (write or _write_table)(predictions())
+    def outcomes() -> Iterator[Prediction | Exception]:
+        here = len(pictures) if jobs == 1 else EXPLAINED if explain else 0
+        for number, path in enumerate(pictures[:here]):
+            room = explained if explain and number < EXPLAINED else None
+            yield _outcome(path, explained=room, **options)
+        if here < len(pictures):
+            from lenet_digits.workers import map_in_processes
+
+            read = functools.partial(_outcome, **options)
+            yield from map_in_processes(read, pictures[here:], jobs=jobs)
+
+    with contextlib.closing(predictions()) as answers:
+        (write or _write_table)(answers)
     if explain is not None and explained:
         from lenet_digits.plotting import plot_steps, save_figure
 
         save_figure(plot_steps(explained), explain)
     return code
+
+
+def _outcome(
+    path: str,
+    *,
+    model: LeNet5 | None = None,
+    explained: list[tuple[str, CanvasSteps, Prediction]] | None = None,
+    **options: Any,
+) -> Prediction | Exception:
+    """The prediction, or why there is none; the steps to it are added to `explained`."""
+    from lenet_digits.images import canvas_steps
+    from lenet_digits.prediction import predict_steps
+
+    try:
+        with _opened(path) as file:
+            steps = canvas_steps(file, **options)
+    except (OSError, ValueError) as error:
+        return error
+    prediction = predict_steps(steps, model=model)
+    if explained is not None:
+        explained.append((_printable(Path(path).name), steps, prediction))
+    return prediction
+
+
+def _watched(outcomes: Iterator[Any], total: int) -> Iterator[Any]:
+    """With a progress bar for one who watches standard error while the answers go elsewhere."""
+    if total < MANY or not sys.stderr.isatty() or sys.stdout.isatty():
+        return outcomes
+    from tqdm import tqdm
+
+    watched: Iterator[Any] = iter(tqdm(outcomes, total=total, unit=" pictures", dynamic_ncols=True))
+    return watched
 
 
 def _pictures(paths: Sequence[str]) -> Iterator[str]:
@@ -544,7 +592,11 @@ def _figure(name: str) -> Path:
 
 
 def _complain(message: str) -> None:
-    print(f"{PROGRAM}: {_printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    line = f"{PROGRAM}: {_printable(' '.join(message.split()))}"
+    if "tqdm" in sys.modules:  # there may be a progress bar to keep clear of
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _reason(error: BaseException) -> str:

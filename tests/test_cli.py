@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
 import io
@@ -10,15 +11,17 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from lenet_digits import __version__, cli, images, training
+from lenet_digits import __version__, cli, images, training, workers
 from lenet_digits.checkpoint import load_model, save_weights
 
 DATA = str(Path(__file__).parent / "data")
@@ -150,6 +153,110 @@ def test_the_plain_crop_can_be_chosen(capsys):
     assert cli.main(["predict", "--json", str(SEVEN)]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert cropped["probabilities"] != found["probabilities"]
+
+
+# predict, in several processes
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A directory with so many pictures that all cores read them, two of which are none."""
+    for number in range(cli.MANY):
+        shutil.copy(EXAMPLES / ("9-tiny.png" if number % 3 else "0-marker.png"), f"{number:03}.png")
+    Path("007.png").write_text("no picture")
+    Image.new("RGB", (50, 50), "white").save("030.png")
+    return "."
+
+
+def test_all_cores_give_the_answers_that_one_process_gives(many, capsys, monkeypatch):
+    began = []
+    start = workers.map_in_processes
+    monkeypatch.setattr(
+        workers, "map_in_processes", lambda *a, **kw: began.append(kw) or start(*a, **kw)
+    )
+    assert cli.main(["predict", "--csv", "--jobs", "1", many]) == 1
+    alone = capsys.readouterr()
+    assert began == []
+    assert cli.main(["predict", "--csv", many]) == 1
+    assert capsys.readouterr() == alone
+    assert began == [{"jobs": None}]
+    assert [line.split(":")[1] for line in alone.err.splitlines()] == [" ./007.png", " ./030.png"]
+    assert len(alone.out.splitlines()) == 1 + cli.MANY - 2
+
+
+def test_the_callers_weights_reach_every_process(capsys, monkeypatch):
+    model = load_model()
+    with torch.no_grad():
+        model.output.weight.zero_()
+        model.output.bias.copy_(torch.eye(10)[3] * 4)
+    save_weights(model, "three.safetensors")
+    assert (
+        cli.main(["predict", "--csv", "--jobs=2", "--weights=three.safetensors", str(SEVEN)]) == 0
+    )
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["digit"] == "3"
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_first_pictures_are_explained_whoever_reads_the_rest(many, jobs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("lenet_digits.plotting.plot_steps", drawn.extend)
+    monkeypatch.setattr("lenet_digits.plotting.save_figure", lambda *_: None)
+    assert cli.main(["predict", "--jobs", jobs, "--explain=steps.png", many]) == 1
+    assert [name for name, *_ in drawn] == [f"{n:03}.png" for n in range(cli.EXPLAINED) if n != 7]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_interrupting_several_processes_is_one_line():
+    os.mkfifo("waiting.png")
+    with subprocess.Popen(
+        [sys.executable, "-m", "lenet_digits", "predict", "--jobs=2", "waiting.png", str(SEVEN)],
+        stderr=subprocess.PIPE, text=True, preexec_fn=hear_interrupts, start_new_session=True,
+    ) as run:  # fmt: skip
+        assert run.stderr is not None
+        pipe = opened_once_another_reads("waiting.png", run)
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+        assert run.stderr.read() == "lenet-digits: Interrupted.\n"
+        os.close(pipe)
+    assert run.returncode == 130
+
+
+def opened_once_another_reads(pipe, run):
+    while run.poll() is None:
+        with contextlib.suppress(OSError):  # nobody has opened it yet
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.01)
+    raise AssertionError(run.stderr.read())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX terminal")
+def test_one_who_watches_sees_a_progress_bar_with_the_complaints_above_it(many):
+    import fcntl
+    import pty
+    import termios
+
+    watcher, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # its size
+    with Path("answers.csv").open("w") as answers, subprocess.Popen(
+        [sys.executable, "-m", "lenet_digits", "predict", "--csv", many],
+        stdout=answers, stderr=terminal,
+    ) as run:  # fmt: skip
+        os.close(terminal)
+        seen = b""
+        with contextlib.suppress(OSError):  # what Linux says at the end
+            while text := os.read(watcher, 4096):
+                seen += text
+    os.close(watcher)
+    assert run.returncode == 1
+    shown = [line.rstrip() for line in re.split(r"[\r\n]+", seen.decode())]
+    assert f"{cli.MANY}/{cli.MANY}" in shown[-2]
+    assert sum(line.startswith("lenet-digits: ./0") for line in shown) == 2
+    assert len(Path("answers.csv").read_text().splitlines()) == 1 + cli.MANY - 2
+
+
+def test_there_is_one_process_or_more(capsys):
+    assert cli.main(["predict", "--jobs=0", str(SEVEN)]) == 1
+    assert complaints(capsys) == ["lenet-digits: --jobs is 0; it must be 1 or more."]
 
 
 # train, evaluate, samples, app
@@ -296,9 +403,10 @@ def test_every_other_failure_is_one_clear_line_and_code_1(words, reason, capsys)
     assert reason in line
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_in_silence():
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_reader_that_has_seen_enough_ends_the_command_in_silence(jobs):
     with subprocess.Popen(
-        [sys.executable, "-m", "lenet_digits", "predict", *[str(SEVEN)] * 3],
+        [sys.executable, "-m", "lenet_digits", "predict", "--jobs", jobs, *[str(SEVEN)] * 3],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as run:  # fmt: skip
         assert run.stdout is not None

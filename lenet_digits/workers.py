@@ -1,0 +1,123 @@
+"""A function over many items on all cores, in order, in bounded memory; knows no pictures.
+
+The workers are processes that start afresh on every platform: nothing forked, no lock inherited.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CHUNK = 16  # items that a worker takes at once
+AHEAD = 4  # chunks for each worker that are under way, so that it need not wait for its next
+ONE_THREAD = (  # the settings of NumPy's libraries, of OpenCV and of torch
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+MAX_JOBS = 61  # as many processes as Windows can wait for
+
+_function: Callable[[Any], Any]  # in a worker: what to do with an item
+
+
+class WorkerError(RuntimeError):
+    """A worker process that ended without an answer."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def map_in_processes(
+    function: Callable[[T], R], items: Iterable[T], *, jobs: int | None = None
+) -> Iterator[R]:
+    """``map(function, items)`` by several processes; the results come in order.
+
+    No more than some dozens of items a worker are taken in advance. Ctrl-C reaches the caller
+    alone. Whenever the iterator is closed, or the caller's process killed, the workers end at once.
+
+    Args:
+        function: what can be pickled, as what it takes and returns; each worker gets it once.
+        items: what it is called with.
+        jobs: how many processes; by default, one for each core.
+
+    Raises what the function raises, and:
+        WorkerError: a worker was killed, or its memory did not suffice.
+    """
+    jobs = min(jobs or cores(), MAX_JOBS)
+    rest = iter(items)
+    context = get_context("spawn")
+    leash, hand = context.Pipe(duplex=False)  # when the hand lets go, or dies, the leash tells
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(function, leash))
+    under_way: deque[Future[list[R]]] = deque()
+    try:
+        while True:
+            while len(under_way) < AHEAD * jobs and (chunk := list(islice(rest, CHUNK))):
+                with _interrupts_held():  # workers inherit it, and so never hear of Ctrl-C
+                    under_way.append(pool.submit(_work, chunk))
+            if not under_way:
+                pool.shutdown()
+                return
+            yield from under_way.popleft().result()
+    except BrokenProcessPool:
+        raise WorkerError(
+            "A worker process was ended from outside, perhaps for want of memory: try fewer jobs."
+        ) from None
+    finally:
+        hand.close()
+        pool.shutdown(cancel_futures=True)
+        leash.close()
+
+
+def _begin(function: Callable[[Any], Any], leash: Connection) -> None:
+    """Make this process a worker: one thread for arithmetic, no interrupts, and on a leash."""
+    global _function
+    _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    if "torch" in sys.modules:  # it came with the function
+        sys.modules["torch"].set_num_threads(1)
+    threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
+
+
+def _end_with(leash: Connection) -> None:
+    leash.poll(None)
+    os._exit(1)
+
+
+def _work(chunk: list[Any]) -> list[Any]:
+    return [_function(item) for item in chunk]
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep SIGINT, if it comes, for afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: `_begin` does what can be done
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
