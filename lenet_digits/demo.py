@@ -505,17 +505,10 @@ def _uploads_folder() -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     parent = os.environ.get("GRADIO_TEMP_DIR")
-    try:
-        if parent:
-            Path(parent).mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix="lenet-digits-", dir=parent)
-    except OSError as error:
-        raise OSError(
-            "The app needs a folder that it can write uploads to: mount a tmpfs at /tmp, "
-            "or set TMPDIR to such a folder."
-        ) from error
-    with folder:
-        os.environ["GRADIO_TEMP_DIR"] = gr.routes.DEFAULT_TEMP_DIR = folder.name
+    if parent:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lenet-digits-", dir=parent) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = gr.routes.DEFAULT_TEMP_DIR = folder
         try:
             yield
         finally:

@@ -85,16 +85,16 @@ class Guard:
         except ClientDisconnect:
             pass
         except Exception as error:
+            reply = refusal(Request(scope), error)
             if started:  # an event stream that breaks off: end it as such streams end
-                log.info("%r", error)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                await refusal(Request(scope), error)(scope, receive, send)
+                await reply(scope, receive, send)
 
     async def _body(self, scope: Scope, receive: Receive, place: str, stack: ExitStack) -> bytes:
         limit = self.max_bytes if place in ("upload", "component_server") else MAX_CALL
         declared = dict(scope["headers"]).get(b"content-length", b"")
-        size = int(declared) if declared.isdigit() else 0
+        size = int(declared[:18]) if declared.isdigit() else 0
         body = bytearray()
         with anyio.move_on_after(PATIENCE):
             while max(size, len(body)) <= limit:
@@ -156,10 +156,12 @@ def _replacing(old: bytes, new: bytes, send: Send) -> Send:
 
 def _place(scope: Scope) -> str:
     """What is asked for of Gradio's API, "" if the page is; a 404 if neither is offered."""
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    place: str = path.removeprefix(API).removesuffix("/") if path.startswith(API) else ""
-    offered = OFFERED.get(scope["method"].replace("HEAD", "GET"))
-    if offered and (re.fullmatch(offered, place) if place else PAGE.fullmatch(path)):
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    method = scope["method"].replace("HEAD", "GET")
+    if method == "GET" and PAGE.fullmatch(path):
+        return ""
+    place = path.removeprefix(API).removesuffix("/")
+    if path.startswith(API) and method in OFFERED and re.fullmatch(OFFERED[method], place):
         return place
     raise HTTPException(404, "There is no such thing here; /gradio_api/info says what there is.")
 

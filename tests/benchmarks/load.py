@@ -20,9 +20,11 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -53,28 +55,55 @@ def drawing() -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+@dataclass(frozen=True)
+class Served:
+    """A Gradio app in a process of its own."""
+
+    url: str
+    process: subprocess.Popen[str]
+    said: list[str]  # lines, of both its outputs
+    first_page: float  # seconds that it took
+
+
 @contextmanager
-def serve(*command: str) -> Iterator[tuple[str, int, float]]:
-    """A Gradio app in a process of its own: URL, process id, seconds to its first page."""
+def serve(*command: str, by: Sequence[str] = (), **environment: str) -> Iterator[Served]:
+    """Runs ``python COMMAND`` until its app serves pages, and ends it as a system would.
+
+    `by` is a program that runs Python in its turn, if not directly.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    environment = os.environ | {"GRADIO_SERVER_PORT": port, "PYTHONUNBUFFERED": "1"}
+    variables = {"GRADIO_SERVER_PORT": port, "PYTHONUNBUFFERED": "1"}
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        [*by, sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | variables | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    try:
-        assert process.stdout is not None
-        while "Running on local URL" not in (line := process.stdout.readline()):
-            if not line:
-                raise SystemExit(f"{command[0]} ended before it served a page.")
-        url = f"http://127.0.0.1:{port}"
-        httpx.get(url, timeout=30).raise_for_status()
-        yield url, process.pid, time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    said: list[str] = []
+    with process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said.append(line)
+                if "Running on local URL" in line:
+                    break
+            else:
+                raise SystemExit("".join(said) + f"{command[0]} ended before it served a page.")
+            # Read on: a full pipe would hold the app up at the next line of its log.
+            reader = threading.Thread(target=said.extend, args=(process.stdout,), daemon=True)
+            reader.start()
+            url = line.split()[-1]
+            httpx.get(url, timeout=60).raise_for_status()
+            yield Served(url, process, said, time.perf_counter() - began)
+            process.terminate()
+            reader.join(60)
+        finally:
+            process.kill()
 
 
 async def call(client: httpx.AsyncClient, url: str, picture: str) -> bool:
@@ -131,8 +160,9 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     options = parser.parse_args()
 
-    with serve("app.py") as (url, process, first_page):
-        print(f"app: first page after {first_page:.1f} s, {memory(process):.0f} MB")
+    with serve("app.py") as app:
+        url, process = app.url, app.process.pid
+        print(f"app: first page after {app.first_page:.1f} s, {memory(process):.0f} MB")
         asyncio.run(load(url, options.clients, calls=WARM_UP))
         before = memory(process)
         waits, failed = asyncio.run(load(url, options.clients, seconds=options.seconds))
@@ -140,7 +170,8 @@ def main() -> None:
         asyncio.run(load(url, 16, calls=max(options.calls - len(waits), 0)))
         growth = memory(process) - before
         print(f"app: {growth:+.1f} MB over {max(options.calls, len(waits)):,} calls")
-    with serve("-c", TRIVIAL) as (url, _, _):
+    with serve("-c", TRIVIAL) as trivial:
+        url = trivial.url
         asyncio.run(load(url, options.clients, calls=WARM_UP))
         waits, trivial_failed = asyncio.run(load(url, options.clients, seconds=options.seconds))
         _, trivial_p95 = describe("trivial", waits, trivial_failed, options.seconds)
