@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lenet_digits.pictures import FORMATS as FORMATS
 from lenet_digits.pictures import Bytes, read
 from lenet_digits.pictures import ImageInput as ImageInput
 from lenet_digits.pictures import NoInkError as NoInkError

@@ -65,12 +65,16 @@ class Recipe:
 
 RECIPES = {
     "original": Recipe(),
+    "quick": Recipe(
+        epochs=2, batch_size=128, learning_rate=4e-3, muon=5.0, warmup=0.1, cosine=True
+    ),
     "best": Recipe(
-        epochs=150,
+        epochs=80,
         batch_size=128,
         learning_rate=4e-3,
         weight_decay=1e-2,
-        warmup=0.1,
+        muon=2.5,
+        warmup=0.05,
         cosine=True,
         ema=0.999,
         distortion=1.0,
@@ -193,7 +197,8 @@ def train(
 
     Args:
         digits: training and test digits; those of `load_mnist` by default.
-        recipe: ``"original"``, ``"best"`` (the one behind the shipped weights), or a `Recipe`.
+        recipe: ``"original"``; ``"quick"``, as good on MNIST in a twenty-fifth of the epochs;
+            ``"best"``, the one behind the shipped weights; or a `Recipe`.
         epochs: how many, if not the recipe's number.
         seed: of every random choice; same seed, machine and versions give the same weights.
         device: where to train; the CPU by default.

@@ -239,7 +239,7 @@ def test_a_runs_calibration_changes_its_loss_and_no_answer(sample: tuple[Digits,
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"recipe": "bset"}, "no recipe 'bset'; there are original, best"),
+        ({"recipe": "bset"}, "no recipe 'bset'; there are original, quick, best"),
         ({"epochs": 0}, "epochs is 0; it must be 1 or more"),
         ({"limit": 0}, "limit is 0; it must be 1 or more"),
         ({"holdout": -1}, "holdout is -1; it must be from 0 to 999"),
