@@ -270,28 +270,6 @@ def test_keys_choose_the_tool_and_its_width_and_clear(page: Page) -> None:
     expect(note(page)).to_have_text("Nothing drawn yet")
 
 
-def test_the_answer_comes_within_150_ms_of_the_pen_lifting(page: Page) -> None:
-    page.evaluate("""() => {
-        window.waits = [];
-        let lifted;
-        const answer = document.querySelector(".answer");
-        const pad = document.querySelector(".paper canvas");
-        pad.addEventListener("pointerup", () => { lifted = performance.now(); }, true);
-        new MutationObserver(() => {
-            if (lifted && !("asking" in answer.dataset)) {
-                waits.push(performance.now() - lifted);
-                lifted = undefined;
-            }
-        }).observe(answer, { attributes: true });
-    }""")
-    for digit in "123457":
-        draw(page, STROKES[digit].split("|")[0])
-        expect(page.locator(".answer:visible")).not_to_have_attribute("data-asking", "")
-        page.get_by_role("button", name="Clear").click()
-    waits = page.evaluate("waits")
-    assert min(waits) < 150, waits
-
-
 def test_an_older_drawings_answer_is_never_shown(page: Page) -> None:
     held: list[Route] = []
 

@@ -118,13 +118,12 @@ def main() -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder
         with serve("app.py") as served:
             url, process = served.url, served.process.pid
-            first = visit(url, clients=options.clients, seconds=options.seconds / 5, seed=1)
-            wrong = asyncio.run(first).wrong
+            clients, fifth = options.clients, options.seconds / 5
+            first = asyncio.run(visit(url, clients=clients, seconds=fifth, seed=options.seed))
             before = memory(process)
-            second = visit(
-                url, clients=options.clients, seconds=4 * options.seconds / 5, seed=options.seed
+            result = asyncio.run(
+                visit(url, clients=clients, seconds=4 * fifth, seed=options.seed + clients)
             )
-            result = asyncio.run(second)
             growth = memory(process) - before
             wait = asyncio.run(afterwards(url))
             most = kept(folder)
@@ -133,10 +132,10 @@ def main() -> None:
                 time.sleep(5)
             left = kept(folder)
         left_after = len(list(Path(folder).iterdir()))
-    wrong += result.wrong
-    right = sum(result.answers.values())
-    print(f"{right:,} right answers to their askers: {dict(result.answers)}")
-    print(f"{sum(result.outcomes.values()):,} hostile requests: {dict(result.outcomes)}")
+    wrong = first.wrong + result.wrong
+    right, outcomes = first.answers + result.answers, first.outcomes + result.outcomes
+    print(f"{right.total():,} right answers to their askers: {dict(right)}")
+    print(f"{outcomes.total():,} hostile requests: {dict(outcomes)}")
     print(f"{len(wrong)} went wrong, {Counter(line[:150] for line in wrong).most_common(20)}")
     print(f"slowest right answer {result.slowest:.1f} s; afterwards {wait * 1000:.0f} ms")
     print(f"memory {before:.0f} MB after a fifth of the time, {growth:+.0f} MB at the end")
