@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lenet_digits.batches import BatchPredictor
     from lenet_digits.checkpoint import load_model, save_weights
     from lenet_digits.files import WeightsError
     from lenet_digits.hub import HubError
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 _MODULE_OF = {
     "LeNet5": "model",
+    "BatchPredictor": "batches",
     "HubError": "hub",
     "CanvasSteps": "images",
     "NoInkError": "images",
@@ -59,6 +61,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "BatchPredictor",
     "CanvasSteps",
     "DatasetNotFoundError",
     "Digits",

@@ -1,0 +1,92 @@
+"""Batches of pictures, as engines for large data hand them over, to columns of predictions.
+
+Knows none of those engines: it is made for Ray Data's ``map_batches``, and will do for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.images import ImageInput, NoInkError, UnreadableImageError
+from lenet_digits.prediction import predict
+
+COLUMNS = ("bytes", "image")  # as ray.data.read_binary_files and ray.data.read_images name theirs
+TYPES = {
+    "digit": np.int64,
+    "confidence": np.float64,
+    "is_digit": np.bool_,
+    "outlier_score": np.float64,
+    "probabilities": np.float64,
+    "error": np.str_,
+}
+
+
+class BatchPredictor:
+    """Predictions for a column of pictures, in the place of that column.
+
+    A directory of any size, on all of a Ray cluster (``pip install "lenet-digits[ray]"``)::
+
+        pictures = ray.data.read_binary_files("s3://bucket/pictures", include_paths=True)
+        workers = ray.data.ActorPoolStrategy(size=8)
+        answers = pictures.map_batches(lenet_digits.BatchPredictor, batch_size=64, compute=workers)
+        answers.write_parquet("s3://bucket/answers")
+
+    The weights are read once a worker. A worker that is killed is replaced, and its batch read
+    again by another: nothing is lost or doubled.
+    """
+
+    def __init__(
+        self, *, column: str | None = None, weights: str | None = None, method: str = "mnist"
+    ) -> None:
+        """Makes ready to predict; in Ray, give these as ``fn_constructor_kwargs``.
+
+        Args:
+            column: of the pictures; ``"bytes"`` or ``"image"``, whichever there is, by default.
+                Its values are whatever `predict` takes.
+            weights: as for `load_model`, which then needs torch; the shipped ones by default.
+            method: as for `predict`.
+        """
+        self.column, self.method = column, method
+        self.model = None
+        if weights is not None:
+            from lenet_digits.checkpoint import load_model
+
+            self.model = load_model(weights)
+
+    def __call__(self, batch: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, Any]:
+        """The batch without its pictures, and with a prediction of each.
+
+        Adds ``digit`` (int64, -1 where there is none), ``confidence``, ``outlier_score`` (float64)
+        and ``probabilities`` (float64, ten), all NaN where there are none, ``is_digit`` (bool), and
+        ``error``: what is wrong with a picture that cannot be read, or an empty text.
+
+        Raises KeyError where the batch has no such column.
+        """
+        column = self.column or next((name for name in COLUMNS if name in batch), COLUMNS[0])
+        if column not in batch:
+            raise KeyError(f"The batch has no column {column!r}; it has {', '.join(batch)}.")
+        nothing = {
+            "digit": -1,
+            "confidence": np.nan,
+            "is_digit": False,
+            "outlier_score": np.nan,
+            "probabilities": [np.nan] * 10,
+        }
+        rows = []
+        for picture in batch[column]:
+            try:
+                rows.append(self._predicted(picture) | {"error": ""})
+            except (NoInkError, UnreadableImageError) as error:
+                rows.append(nothing | {"error": str(error)})
+        added: dict[str, NDArray[Any]] = {
+            name: np.array([row[name] for row in rows], dtype) for name, dtype in TYPES.items()
+        }
+        added["probabilities"] = added["probabilities"].reshape(-1, 10)
+        return {name: values for name, values in batch.items() if name != column} | added
+
+    def _predicted(self, picture: ImageInput) -> dict[str, Any]:
+        return predict(picture, model=self.model, method=self.method).to_dict()
