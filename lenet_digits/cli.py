@@ -410,8 +410,8 @@ def _add_evaluate(commands: Any) -> None:
     _add_data(parser)
     parser.add_argument(
         "--output", metavar="DIR", type=Path,
-        help="directory for the confusion matrix and the page of mistakes (default: "
-        "runs/evaluation)",
+        help="directory for the confusion matrix, the page of mistakes and the reliability "
+        "diagram (default: runs/evaluation)",
     )  # fmt: skip
     parser.set_defaults(run=_evaluate)
 
@@ -421,9 +421,15 @@ def _evaluate(
 ) -> int:
     import torch
 
+    from lenet_digits.calibration import Reliability
     from lenet_digits.checkpoint import load_model
     from lenet_digits.mnist import load_mnist
-    from lenet_digits.plotting import plot_confusion, plot_mistakes, save_figure
+    from lenet_digits.plotting import (
+        plot_confusion,
+        plot_mistakes,
+        plot_reliability,
+        save_figure,
+    )
     from lenet_digits.training import as_canvases, evaluate
 
     model = load_model(weights)
@@ -446,8 +452,12 @@ def _evaluate(
     with torch.inference_mode():
         answers = torch.cat([model(as_canvases(part)) for part in torch.split(digits.images, 1000)])
     save_figure(plot_confusion(result), output / "confusion.png")
-    save_figure(plot_mistakes(digits, answers.argmax(dim=1)), output / "mistakes.png")
-    print(f"\nDrawn: {output / 'confusion.png'}, {output / 'mistakes.png'}")
+    confidence, said = answers.softmax(dim=1).max(dim=1)
+    reliability = Reliability.measure(confidence.tolist(), (said == digits.labels).tolist())
+    save_figure(plot_mistakes(digits, said), output / "mistakes.png")
+    save_figure(plot_reliability({"The test digits": reliability}), output / "reliability.png")
+    names = ("confusion.png", "mistakes.png", "reliability.png")
+    print(f"\nDrawn: {', '.join(str(output / name) for name in names)}")
     return 0
 
 

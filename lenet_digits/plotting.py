@@ -1,4 +1,4 @@
-"""Figures from results: curves, samples, probabilities, confusion, mistakes, steps to the canvas.
+"""Figures from results: curves, samples, probabilities, confusion, reliability, steps, mistakes.
 
 Knows how results look on paper; knows nothing of files to read, of training or of the command line.
 Every function returns a `matplotlib.figure.Figure` and touches neither pyplot nor a screen.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lenet_digits.calibration import BINS, Reliability, wilson
 from lenet_digits.files import write_atomically
 from lenet_digits.images import CanvasSteps
 from lenet_digits.mnist import Digits
@@ -221,6 +222,54 @@ def plot_confusion(evaluation: Evaluation) -> Figure:
             va="center",
             color=PAPER if dark else INK if count else PALE,
         )
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_reliability(results: Mapping[str, Reliability]) -> Figure:
+    """Reliability diagrams side by side, by name: accuracy against confidence, `BINS` bins.
+
+    Below each, on a logarithmic scale, the share of answers in every bin. The lines through the
+    points are 95 % intervals: a bin of three answers says little.
+    """
+    figure = Figure(figsize=(4.2 * len(results), 4.8))
+    grid = figure.add_gridspec(2, len(results), height_ratios=[3, 1])
+    edges = np.linspace(0, 1, BINS + 1)
+    for column, (name, result) in enumerate(results.items()):
+        upper = figure.add_subplot(grid[0, column])
+        upper.set_title(f"{name}: ECE {result.error:.4f}", size="medium")
+        upper.plot((0, 1), (0, 1), color=PALE, linewidth=1, zorder=1)
+        for count, expected, right in zip(
+            result.counts, result.expected, result.right, strict=True
+        ):
+            if count:
+                where, low_high = expected / count, wilson(right, count)
+                upper.plot((where, where), low_high, color=TEAL, alpha=0.45, linewidth=2)
+                upper.plot(where, right / count, "o", color=TEAL, markersize=5)
+        upper.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), ylabel="share right" if not column else "")
+        upper.xaxis.set_major_formatter(PercentFormatter(1))
+        upper.yaxis.set_major_formatter(PercentFormatter(1))
+        lower = figure.add_subplot(grid[1, column])
+        total = sum(result.counts)
+        shares = [count / total for count in result.counts]
+        lower.bar(edges[:-1], shares, width=0.9 / BINS, align="edge", color=PALE)
+        lower.bar(edges[-2], shares[-1], width=0.9 / BINS, align="edge", color=TEAL)
+        lower.annotate(
+            f"{shares[-1]:.1%}",
+            (edges[-2], shares[-1]),
+            xytext=(-4, -1),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=TEAL,
+        )
+        lower.set_yscale("log")
+        lower.set(xlim=(0, 1.02), ylim=(0.5 / total, 1.5), xlabel="confidence")
+        lower.set_ylabel("share of\nthe digits" if not column else "")
+        lower.set_yticks([10**-n for n in range(math.ceil(math.log10(total)))], minor=False)
+        lower.minorticks_off()
+        lower.xaxis.set_major_formatter(PercentFormatter(1))
+        lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
     return figure
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lenet_digits.calibration import wilson
 from lenet_digits.files import write_atomically
 from lenet_digits.hub import (
     REPO,
@@ -36,12 +37,12 @@ from lenet_digits.training import METRICS_FILE, evaluate
 
 CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"
+RELIABILITY_FILE, MISTAKES_FILE = "reliability.png", "mistakes.png"
 REQUIRED_FILES = (CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, SAMPLE_FILE)
 # What a Space is made of: it installs requirements.txt and finds the package beside app.py.
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 SPACE_FOLDERS = ("lenet_digits", "weights", "examples")
 LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi", ".*")
-REAL_LEAD = "On digits by real people, for which the framing of pictures was tuned as well:"
 # Share of digits whose answer may differ from machine to machine: those the network is torn about.
 TORN = 2e-4
 
@@ -251,38 +252,32 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
 def model_card(metrics: dict[str, Any], *, figures: Sequence[str] = ()) -> str:
     """The model card, in Markdown, that says what the metrics say, and shows the figures named.
 
-    Of the metrics, ``real_input`` ({what: {"accuracy", "count"}}), ``calibration`` and ``refusal``
-    ({name: figure}) may be absent.
+    Of the metrics, those that training does not write may be absent: ``seeds`` ({"count", "mean",
+    "deviation", "lowest", "highest", "calibration_error"}), ``real_input`` ({what: {"accuracy",
+    "count"}}), ``others`` ({system: the same}), ``mnist_c`` ({corruption: {"bare", "pipeline",
+    "count"}}), ``misses`` ([{"digit", "read_as", "count", "of"}]), ``calibration`` and ``refusal``
+    ({name: figure}). Shares are in [0, 1].
     """
-    confusion = torch.tensor(metrics["confusion"])
-    count, right = int(confusion.sum()), int(confusion.trace())
     recipe: dict[str, Any] = metrics.get("recipe", {})
     versions: dict[str, Any] = metrics.get("versions", {})
     sample: dict[str, Any] = metrics.get("sample", {})
-    rows = [("MNIST, the test digits", metrics["accuracy"], count)]
-    rows += [
-        (what, result["accuracy"], result["count"])
-        for what, result in metrics.get("real_input", {}).items()
-    ]
-    table = "\n".join(
-        f"| {what} | {n:,} | {100 * share:.2f} % | {_interval(share, n)} |"
-        for what, share, n in rows
+    count = sum(map(sum, metrics["confusion"]))
+    curves = "\n".join(
+        f"![{Path(name).stem} by epoch]({name})"
+        for name in figures
+        if name not in (RELIABILITY_FILE, MISTAKES_FILE)
     )
-    digits = "\n".join(
-        f"| {digit} | {int(row.sum()):,} | {int(row.sum() - row[digit])} |"
-        for digit, row in enumerate(confusion)
-    )
-    curves = "\n".join(f"![{Path(name).stem} by epoch]({name})" for name in figures)
     settings = "\n".join(f"| {_words(name)} | {value} |" for name, value in recipe.items())
     environment = ", ".join(f"{_words(name)} {value}" for name, value in versions.items())
-    extras = "".join(
-        f"\n### {title}\n\n{lead}\n\n| | |\n| --- | --- |\n"
-        + "".join(f"| {_words(name)} | {value:.4g} |\n" for name, value in metrics[key].items())
-        for key, title, lead in (
-            ("calibration", "How far its probabilities can be believed", REAL_LEAD),
-            ("refusal", "What it says is no digit", "Shares refused, and what decides it:"),
-        )
-        if metrics.get(key)
+    results = "\n".join(
+        [
+            *_accuracies(metrics),
+            *_others(metrics),
+            *_corruptions(metrics),
+            *_reliability(metrics, figures),
+            *_refusals(metrics),
+            *_limits(metrics, figures),
+        ]
     )
     return f"""---
 license: apache-2.0
@@ -353,18 +348,7 @@ demonstrations, and as a small, fast reader within a larger system that can stan
 - MNIST's writers were American census employees and high-school students. Hands and habits far
   from theirs (other numerals, another 1, 4 or 7) are read less well.
 
-## How well it reads
-
-| What | Pictures | Right | 95 % interval |
-| --- | --- | --- | --- |
-{table}
-
-{count - right} of MNIST's test digits are read wrong; by digit:
-
-| Digit | Pictures | Wrong |
-| --- | --- | --- |
-{digits}
-{extras}
+{results}
 ## How it was trained
 
 On MNIST's 60,000 training digits, warped at random, and on digits and non-digits that the
@@ -385,8 +369,8 @@ With {environment or "versions not recorded"}.
 - `{WEIGHTS_FILE}`: the weights, SHA-256 `{metrics.get("sha256", "")}`.
 - `{SAMPLE_FILE}`: {sample.get("count", "")} of MNIST's test digits, a row for each digit 0 to 9; \
 the weights read {sample.get("errors", "")} of them wrong.
-  MNIST is by Yann LeCun, Corinna Cortes and Chris Burges, and this sample of it licensed CC BY-SA
-  3.0.
+  MNIST is by Yann LeCun, Corinna Cortes and Chris Burges, and what is shown of it here licensed
+  CC BY-SA 3.0.
 - `{CONFIG_FILE}`: the network's sizes. There is nothing to configure.
 
 ## Literature
@@ -396,14 +380,186 @@ Recognition", Proceedings of the IEEE 86 (11), 1998.
 """
 
 
-def _interval(share: float, count: int) -> str:
-    """The 95 % interval of a share by Wilson's score (1927), in per cent."""
-    z = 1.96
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    spread = (
-        z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    )
-    return f"{100 * (centre - spread):.2f} to {100 * min(1, centre + spread):.2f} %"
+def weaknesses(metrics: dict[str, Any]) -> list[str]:
+    """Where it fails most, a sentence each, as far as the metrics of `model_card` tell."""
+    found = []
+    if real := metrics.get("real_input"):
+        lowest = sorted(real.items(), key=lambda item: item[1]["accuracy"])[:4]
+        shares = (
+            f"{what.partition(': ')[2] or what} ({result['accuracy']:.1%})"
+            for what, result in lowest
+        )
+        found.append(f"The sets it reads worst: {'; '.join(shares)}.")
+    if misses := metrics.get("misses"):
+        each = (
+            f"{miss['digit']} as {miss['read_as']} ({miss['count']} of {miss['of']})"
+            for miss in misses
+            if miss["read_as"] is not None
+        )
+        found.append(f"What it takes for what, on real input: {', '.join(each)}.")
+    if refusal := metrics.get("refusal"):
+        kinds = {k: v for k, v in refusal.items() if k not in ("all", "digits", "AUROC") and v < 1}
+        worst = sorted(kinds.items(), key=lambda item: item[1])[:4]
+        shares = (f"{_words(kind).replace('-', ' ')} {1 - share:.0%}" for kind, share in worst)
+        found.append(f"What is no digit and yet passes for one: {', '.join(shares)}.")
+    if corrupted := metrics.get("mnist_c"):
+        worst = sorted((r["pipeline"], _words(kind)) for kind, r in corrupted.items())[:3]
+        shares = (f"{kind} ({share:.1%})" for share, kind in worst)
+        found.append(f"MNIST-C's corruptions that it minds most: {', '.join(shares)}.")
+    return found
+
+
+def _accuracies(metrics: dict[str, Any]) -> list[str]:
+    confusion = metrics["confusion"]
+    count = sum(map(sum, confusion))
+    rows = {"MNIST, the test digits": {"accuracy": metrics["accuracy"], "count": count}}
+    lines = [
+        "## How well it reads",
+        "",
+        *_table("What | Pictures | Right | 95 % interval"),
+        *(
+            f"| {what} | {result['count']:,} | {100 * result['accuracy']:.2f} % | "
+            "{:.2f} to {:.2f} % |".format(*_interval(result))
+            for what, result in (rows | metrics.get("real_input", {})).items()
+        ),
+        "",
+    ]
+    if seeds := metrics.get("seeds"):
+        lines += [
+            f"Trained {seeds['count']} times by the same recipe, each time from another seed, the "
+            f"network reads {_percent(seeds['mean'])} ± {100 * seeds['deviation']:.2f} % of the "
+            f"test digits right ({_percent(seeds['lowest'])} to {_percent(seeds['highest'])}), "
+            f"with an expected calibration error of {seeds['calibration_error']:.4f}.",
+            "",
+        ]
+    wrong = count - sum(row[digit] for digit, row in enumerate(confusion))
+    return [
+        *lines,
+        f"{wrong} of MNIST's test digits are read wrong; by digit:",
+        "",
+        *_table("Digit | Pictures | Wrong"),
+        *(f"| {d} | {sum(row):,} | {sum(row) - row[d]} |" for d, row in enumerate(confusion)),
+        "",
+    ]
+
+
+def _others(metrics: dict[str, Any]) -> list[str]:
+    """Other systems on the same pictures; a system may have read a share of a set's pictures."""
+    others: dict[str, Any] = metrics.get("others", {})
+    if not others:
+        return []
+
+    def cell(result: dict[str, Any] | None) -> str:
+        if result is None:
+            return ""
+        return "{:.1f} ({:.1f} to {:.1f})".format(100 * result["accuracy"], *_interval(result))
+
+    counts = {what: result["count"] for what, result in metrics["real_input"].items()}
+    fewer = [
+        f"{name} read at most {most} of each set, drawn at random."
+        for name, results in others.items()
+        if (most := max(result["count"] for result in results.values())) < max(counts.values())
+    ]
+    return [
+        "### Beside other systems",
+        "",
+        "Of the same pictures, what others read right, in per cent, with 95 % intervals. Published "
+        "systems got each picture upright, on paper, and in the polarity that they ask for.",
+        *fewer,
+        "",
+        *_table(" | ".join(["What", *others])),
+        *(
+            f"| {what} | {' | '.join(cell(results.get(what)) for results in others.values())} |"
+            for what in counts
+        ),
+        "",
+    ]
+
+
+def _corruptions(metrics: dict[str, Any]) -> list[str]:
+    corrupted: dict[str, Any] = metrics.get("mnist_c", {})
+    if not corrupted:
+        return []
+    ways = ("bare", "pipeline")
+    means = (sum(r[way] for r in corrupted.values()) / len(corrupted) for way in ways)
+    return [
+        "### MNIST-C",
+        "",
+        f"Of the first {next(iter(corrupted.values()))['count']:,} test digits, corrupted in "
+        f"{len(corrupted)} ways (Mu and Gilmer, 2019), what the bare network and the whole "
+        "package, which frames them anew, read right:",
+        "",
+        *_table("Corruption | Bare network | Package"),
+        *(
+            f"| {_words(kind)} | {' | '.join(_percent(result[way], 1) for way in ways)} |"
+            for kind, result in corrupted.items()
+        ),
+        f"| **mean** | {' | '.join(f'**{_percent(mean, 1)}**' for mean in means)} |",
+        "",
+    ]
+
+
+def _reliability(metrics: dict[str, Any], figures: Sequence[str]) -> list[str]:
+    if not metrics.get("calibration"):
+        return []
+    lines = [
+        "### How far its probabilities can be believed",
+        "",
+        "Expected calibration error, 15 bins. The framing of pictures was tuned on the real input.",
+        "",
+        *_table(" | "),
+        *(f"| {_words(name)} | {value:.4f} |" for name, value in metrics["calibration"].items()),
+        "",
+    ]
+    if RELIABILITY_FILE in figures:
+        lines += [
+            f"![Accuracy against confidence, and the share of digits]({RELIABILITY_FILE})",
+            "",
+            "The lines through the points are 95 % intervals.",
+            "",
+        ]
+    return lines
+
+
+def _refusals(metrics: dict[str, Any]) -> list[str]:
+    if not metrics.get("refusal"):
+        return []
+    return [
+        "### What it says is no digit",
+        "",
+        "Shares refused; the threshold was chosen on these pictures.",
+        "",
+        *_table(" | "),
+        *(
+            f"| {name} | {value:.4f} |" if name == "AUROC" else
+            f"| {_words(name)} | {_percent(value, 1)} |"
+            for name, value in metrics["refusal"].items()
+        ),
+        "",
+    ]  # fmt: skip
+
+
+def _limits(metrics: dict[str, Any], figures: Sequence[str]) -> list[str]:
+    lines = [f"- {sentence}" for sentence in weaknesses(metrics)]
+    if MISTAKES_FILE in figures:
+        shown = f"![MNIST's test digits that it misreads, each with its label]({MISTAKES_FILE})"
+        lines += ["", shown] if lines else [shown]
+    return ["### What it is not good at", "", *lines, ""] if lines else []
+
+
+def _table(head: str) -> list[str]:
+    """The first two lines of a table."""
+    return [f"| {head} |", f"|{' --- |' * (head.count('|') + 1)}"]
+
+
+def _percent(share: float, digits: int = 2) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _interval(result: dict[str, Any]) -> tuple[float, float]:
+    """The 95 % interval of an accuracy, in per cent."""
+    low, high = wilson(round(result["accuracy"] * result["count"]), result["count"])
+    return 100 * low, 100 * high
 
 
 def _words(name: str) -> str:

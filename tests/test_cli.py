@@ -330,6 +330,7 @@ def test_evaluate_prints_the_accuracy_and_draws_confusion_and_mistakes(capsys, t
     assert sorted(path.name for path in Path("drawn").iterdir()) == [
         "confusion.png",
         "mistakes.png",
+        "reliability.png",
     ]
 
 

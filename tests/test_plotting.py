@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from lenet_digits import plotting
+from lenet_digits.calibration import Reliability
 from lenet_digits.images import canvas_steps
 from lenet_digits.mnist import Digits
 from lenet_digits.prediction import Prediction
@@ -90,6 +91,17 @@ def test_the_confusion_matrix_shows_every_count():
     figure = plotting.plot_confusion(Evaluation(loss=0.1, confusion=confusion))
     assert texts(figure) == ["·", *(f"{n:,}" for n in range(1, 100))]
     assert "495 of 4,950" in figure.axes[0].get_title(loc="left")
+
+
+def test_reliability_diagrams_stand_side_by_side_with_their_errors(tmp_path):
+    sure = Reliability.measure([0.95] * 9 + [0.7, 0.5], [True] * 9 + [False, True])
+    figure = plotting.plot_reliability({"Ours": sure, "Theirs": sure})
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles == [f"{name}: ECE {sure.error:.4f}" for name in ("Ours", "Theirs")]
+    points = [line.get_xydata() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert np.allclose(np.concatenate(points), [(0.5, 1), (0.7, 0), (0.95, 1)])
+    assert "81.8%" in texts(figure)  # 9 of the 11 are in the last bin
+    plotting.save_figure(figure, tmp_path / "reliability.png")
 
 
 def test_the_steps_of_each_picture_are_a_row_of_their_own(tmp_path):

@@ -159,13 +159,31 @@ def test_the_card_says_what_the_metrics_say(weights: Path) -> None:
 def test_the_card_tells_more_where_more_was_measured(weights: Path) -> None:
     metrics = json.loads((weights / "metrics.json").read_text("utf-8"))
     metrics["real_input"] = {"Drawings": {"accuracy": 0.97, "count": 100}}
-    metrics["calibration"] = {"expected_calibration_error": 0.00123}
-    metrics["refusal"] = {"test_digits": 0.0098}
-    card = model_card(metrics, figures=["cost.png"])
-    assert "| Drawings | 100 | 97.00 % | 91.55 to 98.97 % |" in card  # Wilson's, by hand
-    assert "| expected calibration error | 0.00123 |" in card
-    assert "| test digits | 0.0098 |" in card
-    assert "](cost.png)" in card
+    metrics["others"] = {"Theirs 1.0": {"Drawings": {"accuracy": 0.5, "count": 10}}}
+    metrics["mnist_c"] = {"motion_blur": {"bare": 0.9, "pipeline": 0.8, "count": 1000}}
+    metrics["misses"] = [{"digit": 1, "read_as": 7, "count": 3, "of": 50}]
+    metrics["calibration"] = {"test_digits": 0.00123}
+    metrics["refusal"] = {"blank": 1.0, "symbol": 0.9, "digits": 0.0098, "AUROC": 0.99}
+    metrics["seeds"] = {
+        "count": 5, "mean": 0.9955, "deviation": 0.0003, "lowest": 0.995, "highest": 0.996,
+        "calibration_error": 0.002,
+    }  # fmt: skip
+    figures = ["cost.png", "mistakes.png", "reliability.png"]
+    card = model_card(metrics, figures=figures)
+    for words in (
+        "| Drawings | 100 | 97.00 % | 91.55 to 98.97 % |",  # Wilson's, by hand
+        "| Drawings | 50.0 (23.7 to 76.3) |",
+        "Theirs 1.0 read at most 10 of each set, drawn at random.",
+        "| motion blur | 90.0 % | 80.0 % |",
+        "1 as 7 (3 of 50)",
+        "| test digits | 0.0012 |",
+        "| symbol | 90.0 % |",
+        "passes for one: symbol 10%.",
+        "Trained 5 times by the same recipe",
+        "99.55 % ± 0.03 %",
+        *(f"]({name})" for name in figures),
+    ):
+        assert words in card
     assert len(model_card(metrics)) < len(card)
 
 

@@ -62,6 +62,21 @@ def test_the_model_card_has_the_figures_of_the_benchmark():
     assert report["measured_metrics"](metrics) == metrics, "run python -m tests.benchmarks.report"
 
 
+@pytest.mark.parametrize("name", ["mnist.json", "realworld.json"])
+def test_the_figures_are_those_of_the_weights_that_are_shipped(name):
+    metrics = json.loads((ROOT / "weights/metrics.json").read_text(encoding="utf-8"))
+    results = json.loads((ROOT / "tests/benchmarks/results" / name).read_text(encoding="utf-8"))
+    assert results["weights"] == metrics["sha256"], "measure the new weights (tests/benchmarks)"
+
+
+def test_readme_and_card_say_where_it_fails_and_show_it():
+    card = (ROOT / "weights/README.md").read_text(encoding="utf-8")
+    for text, picture in ((README, "weights/mistakes.png"), (card, "mistakes.png")):
+        part = text.split("What it is not good at\n")[1].split("\n#")[0]
+        assert part.count("\n- ") == 4
+        assert f"]({picture})" in part
+
+
 @pytest.mark.parametrize(
     ("key", "allowed"),
     [

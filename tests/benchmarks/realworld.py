@@ -7,21 +7,24 @@ python -m tests.benchmarks.realworld PATH [--sheets FOLDER] [--json FILE] [--lim
        [--sets canvas scans ...] [--weights FILE] [--adapter NAME="command"]...
 
 An adapter is a command that reads one path a line from its input and answers each with one digit a
-line (anything else counts as wrong), so that another system can run in an environment of its own.
+line (anything else counts as wrong), so that another system can run in an environment of its own:
+``tests/benchmarks/adapters`` has some, each with what it needs. With adapters, they alone are read.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import platform
 import shlex
 import statistics
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -29,7 +32,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from lenet_digits.calibration import Reliability, wilson
 from lenet_digits.checkpoint import load_model
+from lenet_digits.hub import WEIGHTS_FILE, weights_directory
 from lenet_digits.images import CanvasSteps, canvas_steps
 from lenet_digits.model import LeNet5
 from lenet_digits.prediction import Prediction, predict_steps
@@ -74,28 +79,6 @@ class Answer:
     def outlier_score(self) -> float:
         """Infinite for a picture without ink: to refuse one is to refuse it for certain."""
         return self.prediction.outlier_score if self.prediction else float("inf")
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share (Wilson, 1927)."""
-    z = 1.96
-    middle = (right + z**2 / 2) / (count + z**2)
-    half = z / (count + z**2) * (right * (count - right) / count + z**2 / 4) ** 0.5
-    return middle - half, middle + half
-
-
-def calibration_error(confidence: Sequence[float], right: Sequence[bool], bins: int = 15) -> float:
-    """Expected calibration error: |accuracy - confidence| over equal bins, weighted by size."""
-    conf, hits = np.asarray(confidence), np.asarray(right, float)
-    which = np.minimum((conf * bins).astype(int), bins - 1)
-    return float(
-        sum(
-            abs(hits[which == b].sum() - conf[which == b].sum())
-            for b in range(bins)
-            if (which == b).any()
-        )
-        / len(conf)
-    )
 
 
 def auroc(inside: Sequence[float], outside: Sequence[float]) -> float:
@@ -171,17 +154,47 @@ def measure_refusal(outside: list[Answer], inside: list[Answer]) -> dict:
     }
 
 
-def run_adapter(command: str, folder: Path, rows: list[dict[str, str]]) -> dict[str, float]:
-    """Accuracy of another system, run as a process."""
-    paths = "".join(f"{(folder / row['file']).resolve()}\n" for row in rows)
+def run_adapter(command: str, paths: list[Path]) -> list[str]:
+    """What another system, run as a process, says of every picture."""
     done = subprocess.run(
-        shlex.split(command), input=paths, capture_output=True, text=True, check=True
+        shlex.split(command),
+        input="".join(f"{path.resolve()}\n" for path in paths),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    said = done.stdout.splitlines()
-    if len(said) != len(rows):
-        raise RuntimeError(f"{command} answered {len(said)} of {len(rows)} pictures.")
-    right = sum(line.strip() == row["label"] for line, row in zip(said, rows, strict=True))
-    return share(right, len(rows))
+    said = [line.strip() for line in done.stdout.splitlines()]
+    if len(said) != len(paths):
+        raise RuntimeError(f"{command} answered {len(said)} of {len(paths)} pictures.")
+    return said
+
+
+def measure_systems(options: argparse.Namespace) -> dict:
+    """Accuracy of other systems, by name and set; prints each as it is known."""
+    manifests = {
+        name: read_manifest(options.path / name, options.limit)
+        for name in options.sets
+        if name not in (REFUSAL, CORRUPTED) and (options.path / name).is_dir()
+    }
+    labels = [(name, row["label"]) for name, rows in manifests.items() for row in rows]
+    paths = [options.path / name / row["file"] for name, rows in manifests.items() for row in rows]
+    results = {}
+    for system, command in (each.split("=", 1) for each in options.adapter):
+        right: Counter[str] = Counter()
+        for (name, label), said in zip(labels, run_adapter(command, paths), strict=True):
+            right[name] += said == label
+        sets = {name: share(right[name], len(rows)) for name, rows in manifests.items()}
+        for name, figures in sets.items():
+            show(name, {system: figures})
+        results[system] = {"limit": options.limit, "sets": sets} | headline(sets)
+    return results
+
+
+def headline(sets: dict[str, dict]) -> dict[str, float]:
+    """The plain mean of the headline sets, where all of them were read."""
+    if not set(HEADLINE) <= set(sets):
+        return {}
+    return {"headline": statistics.mean(sets[name]["share"] for name in HEADLINE)}
 
 
 def milliseconds_per_picture(count: int = 200) -> float:
@@ -231,9 +244,12 @@ def draw_sheet(misses: list[Answer], path: Path) -> None:
 def measure(options: argparse.Namespace) -> dict:
     """All figures asked for, as they go into the JSON file; prints each as it is known."""
     model = load_model(options.weights)
-    adapters = dict(each.split("=", 1) for each in options.adapter)
     sets: dict[str, dict] = {}
-    results: dict = {"sets": sets, "machine": platform.processor() or platform.machine()}
+    results: dict = {
+        "weights": weights_sha256(options.weights),
+        "machine": platform.processor() or platform.machine(),
+        "sets": sets,
+    }
     inside: list[Answer] = []
     for name in options.sets:
         folder = options.path / name
@@ -247,25 +263,24 @@ def measure(options: argparse.Namespace) -> dict:
             "center-crop": share(sum(each.right for each in plain), len(rows)),
             "milliseconds": 1000 * statistics.median(each.seconds for each in answers),
         }
-        for system, command in adapters.items():
-            sets[name][system] = run_adapter(command, folder, rows)
         if options.sheets:
             draw_sheet([each for each in answers if not each.right], options.sheets / f"{name}.png")
         if name in HEADLINE:
             inside += [replace(each, steps=None) for each in answers]
         show(name, sets[name])
-    systems = ["mnist", "center-crop", *adapters]
-    if all(name in sets for name in HEADLINE):
-        results["headline"] = {
-            system: statistics.mean(sets[name][system]["share"] for name in HEADLINE)
-            for system in systems
-        }
-        print("headline", *(f"{system} {v:.2%}" for system, v in results["headline"].items()))
+    for method in ("mnist", "center-crop"):
+        mean = headline({name: figures[method] for name, figures in sets.items()})
+        if mean:
+            results.setdefault("headline", {})[method] = mean["headline"]
+            print(f"headline {method} {mean['headline']:.2%}")
     answered = [each for each in inside if each.prediction]
     if answered:
-        confidence = [each.prediction.confidence for each in answered]
-        results["ece"] = calibration_error(confidence, [each.right for each in answered])
-        print(f"expected calibration error on the headline sets: {results['ece']:.4f}")
+        reliability = Reliability.measure(
+            [each.prediction.confidence for each in answered], [each.right for each in answered]
+        )
+        results["reliability"] = asdict(reliability)
+        results["misses"] = count_misses(inside)
+        print(f"expected calibration error on the headline sets: {reliability.error:.4f}")
     if REFUSAL in options.sets and inside and (options.path / REFUSAL).is_dir():
         folder = options.path / REFUSAL
         rows = read_manifest(folder, options.limit)
@@ -292,13 +307,30 @@ def measure(options: argparse.Namespace) -> dict:
     return results
 
 
+def count_misses(answers: list[Answer]) -> list[dict]:
+    """How often which digit was taken for which, or for no picture of one (None), most first."""
+    pairs = Counter((each.truth, each.digit) for each in answers if not each.right)
+    of = Counter(each.truth for each in answers)
+    return [
+        {"digit": truth, "read_as": said, "count": count, "of": of[truth]}
+        for (truth, said), count in sorted(pairs.items(), key=lambda pair: (-pair[1], str(pair[0])))
+    ]
+
+
+def weights_sha256(source: str | None) -> str:
+    """Which weights were measured: the hash of their file."""
+    path = Path(source) if source else weights_directory() / WEIGHTS_FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def show(name: str, figures: dict) -> None:
     shares = [
         f"{way} {v['share']:.2%} [{v['low']:.1%}, {v['high']:.1%}]"
         for way, v in figures.items()
         if isinstance(v, dict)
     ]
-    print(f"{name:17s} n {figures['mnist']['n']:5d}  {'  '.join(shares)}", flush=True)
+    count = next(iter(figures.values()))["n"]
+    print(f"{name:17s} n {count:5d}  {'  '.join(shares)}", flush=True)
 
 
 def main() -> None:
@@ -316,7 +348,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
-    results = measure(options)
+    results = measure_systems(options) if options.adapter else measure(options)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

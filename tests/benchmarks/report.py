@@ -1,9 +1,10 @@
 """Fills the figures of README and model card from files that commands wrote; measures nothing.
 
-``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``realworld.json`` and
-``realworld-original.json`` are from ``tests.benchmarks.realworld``, with the shipped weights and
-with those of the original recipe, ``app.json`` is from ``tests.benchmarks.load``, and ``rows.json``
-from ``tests.benchmarks.mnist``; the last two hold objects with ``what``, ``result`` and ``how``.
+``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``mnist.json`` is from
+``tests.benchmarks.mnist``; ``realworld.json``, ``realworld-original.json`` and ``systems/*.json``
+are from ``tests.benchmarks.realworld``, with the shipped weights, with those of the original
+recipe, and with the adapters of other systems; ``app.json`` is from ``tests.benchmarks.load``, a
+list of objects with ``what``, ``result`` and ``how``.
 
 python -m tests.benchmarks.report
 """
@@ -11,15 +12,17 @@ python -m tests.benchmarks.report
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
-from lenet_digits.publishing import prepare
+from lenet_digits.calibration import Reliability, wilson
+from lenet_digits.plotting import plot_reliability, save_figure
+from lenet_digits.publishing import RELIABILITY_FILE, prepare, weaknesses
 
 ROOT = Path(__file__).parent.parent.parent
 README, METRICS = ROOT / "README.md", ROOT / "weights/metrics.json"
 RESULTS = Path(__file__).parent / "results"
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 HEADLINE = {
     "sketch": "sketchpad drawings of 200 writers, every pen, colour and place",
     "sketch2": "stylus drawings of 44 writers, European hands",
@@ -38,11 +41,30 @@ DIAGNOSTIC = {
     "semeion": "Semeion, 16×16, squeezed to a square",
     "printed": "printed digits, phone photos: not what it is for",
 }
+SETS = {name: f"{name}: {what}" for name, what in (HEADLINE | DIAGNOSTIC).items()}
+ORIGINAL, CROPPED = "original pipeline", "our weights, centre-crop"
+MISSES_SHOWN = 8
 
 
 def read(name: str) -> Any:
     """A file of results."""
     return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def read_systems() -> dict[str, dict[str, Any]]:
+    """What other systems made of the same pictures, best first, then the original pipeline."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((RESULTS / "systems").glob("*.json")):
+        found |= read(f"systems/{path.name}")
+    systems = dict(sorted(found.items(), key=lambda item: -item[1]["headline"]))
+    for title, file in ((CROPPED, "realworld.json"), (ORIGINAL, "realworld-original.json")):
+        results = read(file)
+        systems[title] = {
+            "limit": None,
+            "headline": results["headline"]["center-crop"],
+            "sets": {name: figures["center-crop"] for name, figures in results["sets"].items()},
+        }
+    return systems
 
 
 def _row(*cells: object) -> str:
@@ -54,47 +76,50 @@ def _percent(share: float) -> str:
 
 
 def real_input() -> list[str]:
-    """The table of real input: a row a set, what it is, and how two systems read it."""
-    ours, original = read("realworld.json"), read("realworld-original.json")
+    """The table of real input: a row a headline set, a column a system."""
+    ours, systems = read("realworld.json"), read_systems()
+    titles = [f"{name}\\*" if result["limit"] else name for name, result in systems.items()]
     lines = [
-        _row("Set", "What it is", "Pictures", "Right, %", "95 % interval", "Original pipeline, %"),
-        _row("---", "---", "--:", "--:", "--:", "--:"),
+        _row("Digits by real people", "Pictures", "Right, %", "95 % interval", *titles),
+        _row("---", *["--:"] * (3 + len(systems))),
     ]
-    for sets in (HEADLINE, DIAGNOSTIC):
-        for name, what in sets.items():
-            result, then = ours["sets"][name]["mnist"], original["sets"][name]["center-crop"]
-            low, high = _percent(result["low"]), _percent(result["high"])
-            right = f"**{_percent(result['share'])}**"
-            lines.append(
-                _row(name, what, result["n"], right, f"{low} to {high}", _percent(then["share"]))
-            )
-        if sets is HEADLINE:
-            mean, then = ours["headline"]["mnist"], original["headline"]["center-crop"]
-            what = "plain mean of the seven sets above"
-            lines.append(
-                _row("**mean**", what, "", f"**{_percent(mean)}**", "", f"**{_percent(then)}**")
-            )
+    for name, what in HEADLINE.items():
+        result = ours["sets"][name]["mnist"]
+        others = (_percent(system["sets"][name]["share"]) for system in systems.values())
+        interval = f"{_percent(result['low'])} to {_percent(result['high'])}"
+        lines.append(_row(what, result["n"], f"**{_percent(result['share'])}**", interval, *others))
+    means = (_percent(system["headline"]) for system in systems.values())
+    lines.append(_row("**mean**", "", f"**{_percent(ours['headline']['mnist'])}**", "", *means))
+    if any(result["limit"] for result in systems.values()):
+        most = max(result["limit"] or 0 for result in systems.values())
+        lines += ["", f"\\* on {most} pictures of each set at most, drawn at random."]
     return lines
 
 
 def other_figures() -> list[str]:
     """The table of everything else."""
-    metrics, ours = json.loads(METRICS.read_text(encoding="utf-8")), read("realworld.json")
+    metrics, ours, mnist = (
+        json.loads(METRICS.read_text(encoding="utf-8")),
+        read("realworld.json"),
+        read("mnist.json"),
+    )
     refusal = ours["refusal"]
+    errors = [Reliability(**result["reliability"]).error for result in (mnist, ours)]
     rows = [
         _row_of_metrics(metrics),
-        *read("rows.json"),
+        *_rows_of_runs(mnist["runs"]),
+        {
+            "what": "Probabilities: expected calibration error, 15 bins",
+            "result": f"{errors[0]:.4f} on MNIST's test digits, {errors[1]:.4f} on the pictures "
+            "above",
+            "how": "the shipped weights; diagrams in the model card",
+        },
         {
             "what": "Not a digit: letters, signs, scribbles, blanks, numbers, things",
             "result": f"{refusal['refused']['all']['share']:.1%} refused, AUROC "
-            f"{refusal['auroc']:.4f}; of the digits in the first seven sets, "
+            f"{refusal['auroc']:.4f}; of the digits above, "
             f"{refusal['digits_refused']['share']:.2%}",
             "how": f"{refusal['refused']['all']['n']} pictures; threshold chosen on them",
-        },
-        {
-            "what": "Probabilities: expected calibration error, 15 bins",
-            "result": f"{ours['ece']:.4f}",
-            "how": "the first seven sets",
         },
         {
             "what": "MNIST-C, mean of fifteen corruptions",
@@ -117,50 +142,125 @@ def other_figures() -> list[str]:
 
 
 def filled(readme: str) -> str:
-    """The README with both tables between its two marks."""
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    tables = "\n".join([*real_input(), "", *other_figures()])
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+    """The README with the tables, and what it is not good at, each between its two marks."""
+    metrics = measured_metrics(json.loads(METRICS.read_text(encoding="utf-8")))
+    parts = {
+        "results": [*real_input(), "", *other_figures()],
+        "limits": [f"- {sentence}" for sentence in weaknesses(metrics)],
+    }
+    for mark, lines in parts.items():
+        before, rest = readme.split(f"<!-- {mark} -->")
+        after = rest.split(f"<!-- /{mark} -->")[1]
+        text = "\n".join(lines)
+        readme = f"{before}<!-- {mark} -->\n{text}\n<!-- /{mark} -->{after}"
+    return readme
 
 
 def measured_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Training's metrics with the figures on real input that the model card shows."""
-    ours = read("realworld.json")
+    """Training's metrics with the figures on other input, and of other runs, for the model card."""
+    ours, mnist = read("realworld.json"), read("mnist.json")
     refusal = ours["refusal"]
-    return metrics | {
-        "real_input": {
-            f"{name}: {what}": {
-                "accuracy": ours["sets"][name]["mnist"]["share"],
-                "count": ours["sets"][name]["mnist"]["n"],
+    result = metrics | {
+        "real_input": _accuracies({name: s["mnist"] for name, s in ours["sets"].items()}),
+        "others": {name: _accuracies(system["sets"]) for name, system in read_systems().items()},
+        "mnist_c": {
+            kind: {
+                "bare": both["bare"]["share"],
+                "pipeline": both["pipeline"]["share"],
+                "count": both["bare"]["n"],
             }
-            for name, what in (HEADLINE | DIAGNOSTIC).items()
+            for kind, both in ours["mnist_c"].items()
         },
+        "misses": ours["misses"][:MISSES_SHOWN],
         "calibration": {
-            "expected calibration error, 15 bins, seven sets of real input": ours["ece"]
+            "MNIST's test digits": Reliability(**mnist["reliability"]).error,
+            "real input, first seven sets": Reliability(**ours["reliability"]).error,
         },
         "refusal": {
             **{kind: result["share"] for kind, result in refusal["refused"].items()},
-            "real digits, seven sets": refusal["digits_refused"]["share"],
+            "digits": refusal["digits_refused"]["share"],
             "AUROC": refusal["auroc"],
         },
+        "seeds": _summary(mnist["runs"]["best"]),
     }
+    return {key: value for key, value in result.items() if value is not None}
+
+
+def _accuracies(sets: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        what: {"accuracy": sets[name]["share"], "count": sets[name]["n"]}
+        for name, what in SETS.items()
+        if name in sets
+    }
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Mean, standard deviation and range of runs that differ in their seed, two or more."""
+    if len(runs) < 2:
+        return None
+    accuracies = [run["accuracy"] for run in runs]
+    return {
+        "count": len(runs),
+        "mean": statistics.mean(accuracies),
+        "deviation": statistics.stdev(accuracies),
+        "lowest": min(accuracies),
+        "highest": max(accuracies),
+        "calibration_error": statistics.mean(run["calibration_error"] for run in runs),
+    }
+
+
+def _rows_of_runs(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, str]]:
+    rows = []
+    for recipe, what, note in (
+        ("best", "The same recipe from other seeds", ""),
+        ("original", "The network trained by the original recipe", "; its author reports 98.56%"),
+    ):
+        summary = _summary(runs[recipe])
+        if summary:
+            rows.append(
+                {
+                    "what": what,
+                    "result": f"{summary['mean']:.2%} ± {100 * summary['deviation']:.2f} "
+                    f"({summary['lowest']:.2%} to {summary['highest']:.2%}), calibration error "
+                    f"{summary['calibration_error']:.4f}{note}",
+                    "how": f"`--recipe {recipe}`, mean ± standard deviation of "
+                    f"{summary['count']} seeds, last epoch",
+                }
+            )
+    return rows
 
 
 def _row_of_metrics(metrics: dict[str, Any]) -> dict[str, str]:
     count = sum(map(sum, metrics["confusion"]))
     wrong = count - sum(row[digit] for digit, row in enumerate(metrics["confusion"]))
+    low, high = wilson(count - wrong, count)
     epochs, torch = len(metrics["epochs"]), metrics["versions"]["torch"]
     return {
         "what": "MNIST's test digits, as they are",
-        "result": f"{1 - wrong / count:.2%} right ({wrong} of {count:,} wrong)",
-        "how": f"shipped weights: `--recipe best`, {epochs} epochs, seed {metrics['seed']} "
-        f"(one run, no choice among seeds), torch {torch}",
+        "result": f"{1 - wrong / count:.2%} right ({wrong} of {count:,} wrong; 95 % interval "
+        f"{_percent2(low)} to {_percent2(high)})",
+        "how": f"shipped weights: `--recipe best`, {epochs} epochs, seed {metrics['seed']}, "
+        f"torch {torch}",
     }
+
+
+def _percent2(share: float) -> str:
+    return f"{share * 100:.2f}"
+
+
+def draw_reliability() -> None:
+    """The pair of diagrams that the model card shows."""
+    results = {
+        "MNIST's test digits": read("mnist.json"),
+        "Real input, first seven sets": read("realworld.json"),
+    }
+    diagrams = {name: Reliability(**each["reliability"]) for name, each in results.items()}
+    save_figure(plot_reliability(diagrams), METRICS.parent / RELIABILITY_FILE)
 
 
 if __name__ == "__main__":
     metrics = measured_metrics(json.loads(METRICS.read_text(encoding="utf-8")))
     METRICS.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    draw_reliability()
     prepare(METRICS.parent)
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")

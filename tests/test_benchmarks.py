@@ -1,0 +1,132 @@
+"""The benchmark's own machinery: other systems are asked as said, runs are told apart by recipe."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import json
+import re
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import mnist, realworld
+from PIL import Image
+
+from lenet_digits.training import RECIPES
+
+ADAPTERS = Path(__file__).parent / "benchmarks" / "adapters"
+RESULTS = Path(__file__).parent / "benchmarks" / "results"
+
+
+@pytest.fixture
+def protocol():
+    """The module that the adapters, run as scripts in environments of their own, find beside."""
+    spec = importlib.util.spec_from_file_location("protocol", ADAPTERS / "protocol.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The manifests of two sets; each picture's name ends in its label."""
+    for name, labels in {"canvas": "123", "photos": "40"}.items():
+        (tmp_path / name).mkdir()
+        rows = [f"{n}-{label}.png,{label},\n" for n, label in enumerate(labels)]
+        (tmp_path / name / "manifest.csv").write_text("file,label,notes\n" + "".join(rows))
+    return tmp_path
+
+
+def ask(folder, code):
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+    options = argparse.Namespace(
+        path=folder, sets=["canvas", "photos"], limit=None, adapter=[f"It={command}"]
+    )
+    return realworld.measure_systems(options)["It"]["sets"]
+
+
+def test_another_system_is_asked_for_every_picture_and_counted_by_set(pictures):
+    sets = ask(pictures, "import sys\nfor line in sys.stdin: print(line.strip()[-5])")
+    assert {name: (s["right"], s["n"]) for name, s in sets.items()} == {
+        "canvas": (3, 3),
+        "photos": (2, 2),
+    }
+
+
+def test_what_another_system_could_not_read_counts_as_wrong(pictures):
+    sets = ask(pictures, "import sys\nfor line in sys.stdin: print('-' if '2' in line else 0)")
+    assert {name: s["right"] for name, s in sets.items()} == {"canvas": 0, "photos": 1}
+
+
+def test_an_answer_too_few_is_no_result(pictures):
+    with pytest.raises(RuntimeError, match="answered 1 of 5 pictures"):
+        ask(pictures, "print(1)")
+
+
+def test_ink_on_a_transparent_layer_is_laid_on_paper_that_shows_it(protocol, tmp_path):
+    for ink, paper in ((0, 255), (255, 0)):
+        layer = np.zeros((20, 20, 4), np.uint8)
+        layer[5:15, 9:12] = (ink, ink, ink, 255)
+        Image.fromarray(layer).save(tmp_path / "layer.png")
+        shown = np.asarray(protocol.open_picture(str(tmp_path / "layer.png")))
+        assert shown.shape == (20, 20, 3)
+        assert (shown[0, 0].tolist(), shown[10, 10].tolist()) == ([paper] * 3, [ink] * 3)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(250, 10), (10, 250)])
+def test_systems_that_want_light_ink_get_it(protocol, tmp_path, paper, ink):
+    page = np.full((20, 20), paper, np.uint8)
+    page[5:15, 9:12] = ink
+    Image.fromarray(page).save(tmp_path / "page.png")
+    grey = np.asarray(protocol.light_on_dark(str(tmp_path / "page.png")))
+    assert grey[10, 10] > 200
+    assert grey[0, 0] < 50
+
+
+@pytest.mark.parametrize("path", sorted(ADAPTERS.glob("[!p_]*.py")), ids=lambda path: path.stem)
+def test_every_adapter_says_what_it_runs_how_to_install_it_and_has_its_figures(path):
+    said = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    version = re.match(r"Runs (\S+ \d\S+) \(", said)
+    assert version
+    assert "python -m venv ENV && ENV/bin/pip install" in said
+    if (RESULTS / "systems" / f"{path.stem}.json").exists():
+        assert list(json.loads((RESULTS / "systems" / f"{path.stem}.json").read_text())) == [
+            version[1]
+        ]
+
+
+def finished(**changes):
+    """The metrics of a run, as far as its recipe is asked for."""
+    recipe = asdict(RECIPES["best"]) | changes
+    return {"limit": None, "holdout": 0, "recipe": recipe, "epochs": [{}] * recipe["epochs"]}
+
+
+SHIPPED = finished()
+
+
+def test_runs_are_of_the_recipe_that_they_followed():
+    original = asdict(RECIPES["original"])
+    assert mnist.recipe_of(Path("run"), finished(evidence=3.0), SHIPPED) == "best"
+    assert mnist.recipe_of(Path("run"), finished(**original), SHIPPED) == "original"
+    older = finished(**original)
+    del older["recipe"]["drawn"]
+    assert mnist.recipe_of(Path("run"), older, SHIPPED) == "original"
+
+
+@pytest.mark.parametrize(
+    ("run", "complaint"),
+    [
+        (finished(distortion=0.5), "in distortion it differs from that of the shipped"),
+        (finished() | {"epochs": [{}]}, "no finished run"),
+        (finished() | {"limit": 1000}, "no finished run on all of MNIST"),
+        (finished() | {"holdout": 5000}, "no finished run on all of MNIST"),
+    ],
+)
+def test_other_runs_are_refused(run, complaint):
+    with pytest.raises(SystemExit, match=complaint):
+        mnist.recipe_of(Path("run"), run, SHIPPED)
