@@ -28,9 +28,8 @@ with atheris.instrument_imports(include=["PIL", "lenet_digits"], enable_loader_o
     from PIL import Image
 
     Image.init()  # loads every format's module, else loaded later and not instrumented
-    from tests.benchmarks.fuzz import DTYPES, MAX_SECONDS, damaged, outcome, peak, seeds
-
     from lenet_digits.images import METHODS
+    from tests.benchmarks.fuzz import DTYPES, MAX_SECONDS, damaged, outcome, peak, seeds
 
 MAX_LENGTH = 20_000  # bytes of an input
 LARGE = 100  # MB: growth by one input that is worth a look
@@ -66,7 +65,7 @@ def of_input(data: bytes) -> str:
 
 
 def mutated(data: bytes, max_size: int, seed: int) -> bytes:
-    """An input that follows another: by libFuzzer's choice, or with what it says made consistent."""
+    """An input made from another by libFuzzer, or as `fuzz` damages files, checksums made right."""
     rng = np.random.default_rng(seed)
     if len(data) < 2 or rng.random() < 0.6:
         return bytes(atheris.Mutate(data, max_size))
@@ -82,7 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, required=True, help="for the corpus and what is found")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="for the corpus and what is found"
+    )
     given = parser.parse_args()
     corpus, found = given.folder / "corpus", given.folder / "found"
     for folder in (corpus, found):
