@@ -464,7 +464,7 @@ def _others(metrics: dict[str, Any]) -> list[str]:
         "### Beside other systems",
         "",
         "Of the same pictures, what others read right, in per cent, with 95 % intervals. Published "
-        "systems got each picture upright, on paper, and in the polarity that they ask for.",
+        "systems got each picture upright, and light on dark or on pure black where they want it.",
         *fewer,
         "",
         *_table(" | ".join(["What", *others])),
