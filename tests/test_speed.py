@@ -1,0 +1,58 @@
+"""The speed suite: it measures against what it says, and its page shows what it measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks import speed
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_the_page_shows_the_results_that_the_commands_wrote() -> None:
+    results = json.loads(speed.RESULTS.read_text("utf-8"))
+    page = speed.PAGE.read_text("utf-8")
+    shown = page.partition(speed.BEGIN)[2].partition(speed.END)[0].strip()
+    assert shown == "\n".join(speed.table(results)).strip()
+
+
+def test_the_two_sides_take_turns() -> None:
+    turns: list[str] = []
+    seconds = speed.take_turns(lambda: turns.append("ours"), lambda: turns.append("theirs"), 3)
+    assert turns == ["ours", "theirs"] * 4  # one to warm up
+    assert [len(times) for times in seconds.values()] == [3, 3]
+
+
+def test_a_row_says_how_many_times_as_fast_or_why_it_was_not_measured() -> None:
+    lines = speed.table(
+        {"epoch": {"ours": [1.0, 2.0, 3.0], "theirs": [8.0, 8.0, 9.0]}, "gpu": {"lacks": "no GPU"}}
+    )
+    assert "| 2.0 s | 8.0 s | **4.00** | 3.00 to 8.00, n = 3 | 3 |" in lines[2]
+    assert "not measured: no GPU" in lines[4]
+    assert "not measured: not run" in lines[3]
+
+
+def test_a_machine_without_mnist_says_so(tmp_path: Path) -> None:
+    for row in (speed.epoch, speed.target):
+        with pytest.raises(speed.MissingError, match="no MNIST"):
+            row(argparse.Namespace(data=str(tmp_path), rounds=1))
+
+
+def test_the_usual_script_trains_the_same_network() -> None:
+    assert sum(p.numel() for p in speed.usual_network().parameters()) == 61_706
+    script = speed.UsualScript(str(DATA))
+    before = script.accuracy()
+    script.epoch()
+    assert script.accuracy() > before
+
+
+def test_the_pictures_of_the_directory_can_be_read(tmp_path: Path) -> None:
+    from lenet_digits import predict
+
+    speed.make_pictures(tmp_path / "pictures", 6)
+    pictures = sorted((tmp_path / "pictures").iterdir())
+    assert [path.suffix for path in pictures] == [".png", ".jpg"] * 3
+    assert sum(predict(path).is_digit for path in pictures) >= 5
