@@ -125,7 +125,8 @@ def other_figures() -> list[str]:
             "what": "MNIST-C, mean of fifteen corruptions",
             "result": f"bare network {ours['mnist_c_bare']:.1%}, through the pipeline "
             f"{ours['mnist_c_pipeline']:.1%}",
-            "how": "first 1,000 test digits of each; training knows noise, lines, bands and haze",
+            "how": "first 1,000 test digits of each; training draws noise, lines, zigzags, bands, "
+            "haze and outlines of its own",
         },
         {
             "what": "A 512×512 picture to its canvas",
@@ -239,8 +240,8 @@ def _row_of_metrics(metrics: dict[str, Any]) -> dict[str, str]:
         "what": "MNIST's test digits, as they are",
         "result": f"{1 - wrong / count:.2%} right ({wrong} of {count:,} wrong; 95 % interval "
         f"{_percent2(low)} to {_percent2(high)})",
-        "how": f"shipped weights: `--recipe best`, {epochs} epochs, seed {metrics['seed']}, "
-        f"torch {torch}",
+        "how": f"shipped weights: `--recipe best`, {epochs} epochs, seed {metrics['seed']} (the "
+        f"first, not the best of several), torch {torch}",
     }
 
 
