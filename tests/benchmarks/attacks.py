@@ -33,9 +33,9 @@ def bomb(side: int = 12_000) -> bytes:
             len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
         )
 
-    header = side.to_bytes(4, "big") * 2 + bytes((8, 0, 0, 0, 0))
+    header = side.to_bytes(4, "big") * 2 + bytes((1, 0, 0, 0, 0))  # a bit a pixel
     packer = zlib.compressobj(9)
-    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    rows = b"".join(packer.compress(bytes(1 + side // 8)) for _ in range(side)) + packer.flush()
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         chunk(*each) for each in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
     )
@@ -188,7 +188,7 @@ for number, link in enumerate(("{}/7.png", "{}/7.png#uploads/x", "HTTP{}/7.png")
     ATTACKS |= {f"link {number}": follow, f"fetched {number}": fetch, f"linked {number}": also}
 
 BOMB = bomb()
-CUT = bomb(60)[:-30]
+CUT = bomb(64)[:-30]
 for name, picture in {"bomb": BOMB, "cut picture": CUT, "no picture": b"GIF89a"}.items():
 
     async def show(app: App, picture: bytes = picture) -> str:

@@ -118,13 +118,12 @@ def main() -> None:
         os.environ["GRADIO_TEMP_DIR"] = folder
         with serve("app.py") as served:
             url, process = served.url, served.process.pid
-            clients, fifth = options.clients, options.seconds / 5
-            first = asyncio.run(visit(url, clients=clients, seconds=fifth, seed=options.seed))
-            before = memory(process)
-            result = asyncio.run(
-                visit(url, clients=clients, seconds=4 * fifth, seed=options.seed + clients)
-            )
-            growth = memory(process) - before
+            fifths, taken = [], []
+            for fifth in range(5):
+                seed = options.seed + 1000 * fifth
+                how = {"clients": options.clients, "seconds": options.seconds / 5, "seed": seed}
+                fifths.append(asyncio.run(visit(url, **how)))
+                taken.append(memory(process))
             wait = asyncio.run(afterwards(url))
             most = kept(folder)
             ends = time.monotonic() + 180
@@ -132,13 +131,16 @@ def main() -> None:
                 time.sleep(5)
             left = kept(folder)
         left_after = len(list(Path(folder).iterdir()))
-    wrong = first.wrong + result.wrong
-    right, outcomes = first.answers + result.answers, first.outcomes + result.outcomes
+    wrong = [line for fifth in fifths for line in fifth.wrong]
+    right = sum((fifth.answers for fifth in fifths), Counter())
+    outcomes = sum((fifth.outcomes for fifth in fifths), Counter())
+    growth = taken[-1] - taken[0]
     print(f"{right.total():,} right answers to their askers: {dict(right)}")
     print(f"{outcomes.total():,} hostile requests: {dict(outcomes)}")
     print(f"{len(wrong)} went wrong, {Counter(line[:150] for line in wrong).most_common(20)}")
-    print(f"slowest right answer {result.slowest:.1f} s; afterwards {wait * 1000:.0f} ms")
-    print(f"memory {before:.0f} MB after a fifth of the time, {growth:+.0f} MB at the end")
+    slowest = max(fifth.slowest for fifth in fifths)
+    print(f"slowest right answer {slowest:.1f} s; afterwards {wait * 1000:.0f} ms")
+    print(f"memory after each fifth of the time: {', '.join(f'{mb:.0f}' for mb in taken)} MB")
     print(f"log: {len(served.said)} lines, {''.join(served.said).count('Traceback')} tracebacks")
     print(f"uploads kept: {most} at the end, {left} later, {left_after} folders after shutdown")
     if wrong or growth > MAX_GROWTH or wait > 1 or left or left_after:
