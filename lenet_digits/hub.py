@@ -23,7 +23,7 @@ REPO = "lenet-digits/lenet-5"  # the project's own on the Hub
 REVISION = f"v{__version__}"  # its tag with the weights that this version of the package ships
 WEIGHTS_FILE = "model.safetensors"
 # Of the weights file this version of the package ships, and the Hub has under REVISION.
-SHIPPED_SHA256 = "7c90d7b9efc2b73ae032fc685174f38c2df2d2e69885c1b8adf64c6c509c638a"
+SHIPPED_SHA256 = "c6cd043212e62870a9a497295c02e10342060830fdf639bf8418b7c754b735ca"
 TIMEOUT = 10.0  # seconds
 
 _SOURCE = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\S+))?")

@@ -81,7 +81,7 @@ RECIPES = {
         polish=0.1,
         drawn=0.3,
         nondigits=0.2,
-        evidence=-1.2,
+        evidence=-1.65,
     ),
 }
 
