@@ -24,6 +24,9 @@ def test_the_two_sides_take_turns() -> None:
     seconds = speed.take_turns(lambda: turns.append("ours"), lambda: turns.append("theirs"), 3)
     assert turns == ["ours", "theirs"] * 4  # one to warm up
     assert [len(times) for times in seconds.values()] == [3, 3]
+    own = speed.take_turns(lambda: speed.Seconds(7), lambda: 7.0, 1)
+    assert own["ours"] == [7.0]
+    assert own["theirs"][0] < 7
 
 
 def test_a_row_says_how_many_times_as_fast_or_why_it_was_not_measured() -> None:
