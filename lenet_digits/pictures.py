@@ -137,9 +137,15 @@ def _from_array(image: Any) -> Bytes:
     """An array or tensor as a picture; see `canvas_steps` for shapes and ranges."""
     try:
         if hasattr(image, "detach"):
+            if image.numel() > 4 * MAX_PIXELS:  # before it is copied, from another device, say
+                raise UnreadableImageError(
+                    f"The tensor has more than {MAX_PIXELS // 10**6} megapixels; scale it down."
+                )
             image = image.detach().cpu()
             image = image.float() if "bfloat16" in str(image.dtype) else image  # NumPy has none
         values = np.asarray(image)
+    except UnreadableImageError:
+        raise
     except Exception as error:  # sparse, without data, another library's
         raise UnreadableImageError(
             f"A {type(image).__name__} that NumPy cannot read is no picture: {_in_one_line(error)}."
@@ -174,6 +180,7 @@ def _to_bytes(values: NDArray[Any]) -> Bytes:
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UnreadableImageError("The array holds values that are not finite numbers.")
+    shifted = False
     if low >= 0 and high <= 1:
         scale = 255.0
     elif low >= 0 and high <= 255:
@@ -181,9 +188,15 @@ def _to_bytes(values: NDArray[Any]) -> Bytes:
     elif low >= 0 and values.dtype.kind in "ui" and high <= 65535:
         scale = 255 / 65535
     else:  # normalised floats, say: only the differences carry meaning
-        values, low, high = values.astype(np.float64) / 2, low / 2, high / 2  # lest they overflow
-        values, scale = values - low, 255 / max(high - low, 1e-9)
-    return np.asarray(values * scale + 0.5, np.uint8)
+        low, high = low / 2, high / 2  # lest they overflow
+        scale, shifted = 255 / max(high - low, 1e-9), True
+    pixels = np.empty(values.shape, np.uint8)
+    rows = 2**20 * len(values) // values.size + 1
+    for top in range(0, len(values), rows):  # in bands: an array may have eight bytes a number
+        band = values[top : top + rows]
+        band = band.astype(np.float64) / 2 - low if shifted else band
+        pixels[top : top + rows] = band * scale + 0.5
+    return pixels
 
 
 def _on_paper(page: Image.Image) -> Bytes:
