@@ -332,7 +332,11 @@ def _api(predict: Callable[[ImageInput], Prediction]) -> None:
     result.api_info = lambda: ANSWER_SCHEMA
     for function, source, description in (
         (predict_image, image, "Reads the digit in a picture file."),
-        (predict_drawing, drawing, "Reads a drawing sent as a data URL, as a canvas makes it."),
+        (
+            predict_drawing,
+            drawing,
+            "Reads a drawing sent as a data URL, as a canvas makes it: 2 MB at most.",
+        ),
     ):
         gr.on([], function, source, result, api_name=function.__name__, api_description=description)
 

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.attacks import ATTACKS, REFUSED
 from benchmarks.hostile import visit
 from benchmarks.load import Served, serve
-from benchmarks.visitors import API, WAYS, App, drawings, file_data
+from benchmarks.visitors import API, ONCE, WAYS, App, drawings, file_data
 from conftest import ROOT, others_litter
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def stranger(served: Served, loop: asyncio.AbstractEventLoop) -> Iterator[App]:
 
     trap = loop.run_until_complete(asyncio.start_server(note, "127.0.0.1"))
     host, port = trap.sockets[0].getsockname()
-    http = httpx.AsyncClient(timeout=SECONDS)
+    http = httpx.AsyncClient(timeout=SECONDS, limits=ONCE)
     yield App(served.url, http, f"http://{host}:{port}", followed)
     loop.run_until_complete(http.aclose())
     trap.close()
@@ -282,7 +282,7 @@ def test_nobody_serves_on_a_machine_where_one_folder_can_be_written_and_leaves_i
             assert "Uid:\t65534" in status
 
             async def ask() -> None:
-                async with httpx.AsyncClient(timeout=SECONDS) as http:
+                async with httpx.AsyncClient(timeout=SECONDS, limits=ONCE) as http:
                     for way in WAYS:
                         answer = await way(App(app.url, http), drawing)
                         assert answer is not None, way

@@ -25,7 +25,7 @@ import httpx
 
 from .attacks import ATTACKS, REFUSED
 from .load import memory, serve
-from .visitors import WAYS, App, Drawing, by_page, drawings
+from .visitors import ONCE, WAYS, App, Drawing, by_page, drawings
 
 HOSTILE_SHARE = 0.1
 MAX_GROWTH = 100  # MB, from a fifth of the time to its end
@@ -51,8 +51,7 @@ async def visit(url: str, *, clients: int, seconds: float, seed: int = 1998) -> 
         lambda _, writer: (result.wrong.append("a link was followed"), writer.close()), "127.0.0.1"
     )
     host, port = trap.sockets[0].getsockname()
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=clients)
-    async with trap, httpx.AsyncClient(timeout=120, limits=limits) as http:
+    async with trap, httpx.AsyncClient(timeout=120, limits=ONCE) as http:
         app = App(url, http, f"http://{host}:{port}", result.wrong)
         ends = time.perf_counter() + seconds
 
@@ -92,7 +91,7 @@ async def visit(url: str, *, clients: int, seconds: float, seed: int = 1998) -> 
 async def afterwards(url: str) -> float:
     """Seconds that a normal answer takes, the best of three."""
     drawing, waits = drawings(1, 0)[0], []
-    async with httpx.AsyncClient(timeout=60) as http:
+    async with httpx.AsyncClient(timeout=60, limits=ONCE) as http:
         for _ in range(3):
             began = time.perf_counter()
             answer = await by_page(App(url, http), drawing)

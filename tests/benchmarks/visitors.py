@@ -26,6 +26,8 @@ from lenet_digits.strokes import draw_digits
 
 ROOT = Path(__file__).parent.parent.parent
 API = "/gradio_api"
+# A connection is not used twice: the server ends idle ones, perhaps as the next request leaves.
+ONCE = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 BUSY = "as many questions as it can take"
 
 
