@@ -480,7 +480,8 @@ class _Run:
             self.written = path.read_bytes()
             with safe_open(path, framework="pt") as file:
                 story = json.loads(file.metadata()["run"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Copied out of the mapped file, which Windows could not replace while it is mapped.
+                tensors = {n: file.get_tensor(n).clone() for n in file.keys()}  # noqa: SIM118
             if story.pop("sha256") != _digest(story, tensors):
                 raise ValueError("its SHA-256 differs")
             differing = [

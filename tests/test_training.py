@@ -504,6 +504,21 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
         assert replace(ours, seconds=0.0) == replace(theirs, seconds=0.0)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
+def test_a_resumed_run_does_not_keep_its_checkpoint_mapped(
+    sample: tuple[Digits, Digits], tmp_path: Path
+) -> None:
+    """Windows replaces no file that is mapped into memory, and each epoch replaces this one."""
+    interrupted(sample, tmp_path, 1, recipe=ORIGINAL)
+    maps: list[str] = []
+    train(
+        sample, recipe=ORIGINAL, limit=LIMIT, output=tmp_path, resume=True,
+        on_epoch=lambda _: maps.append(Path("/proc/self/maps").read_text("utf-8")),
+    )  # fmt: skip
+    assert maps
+    assert not [lines for lines in maps if str(tmp_path) in lines]
+
+
 def test_ctrl_c_loses_no_finished_epoch(sample: tuple[Digits, Digits], tmp_path: Path) -> None:
     def press(batch: int, batches: int, mean: float) -> None:
         if batch == 10:
