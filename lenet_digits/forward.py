@@ -18,6 +18,7 @@ Floats: TypeAlias = NDArray[np.float32]
 
 REACH = 5  # pixels: height and width of the kernels of C1, C3 and C5
 CHUNK = 64  # canvases at a time: their activations fit into a processor's cache
+ONE_THREAD = 2**18  # multiplications in a product that OpenBLAS does in the calling thread
 
 
 class ForwardPass:
@@ -40,9 +41,23 @@ class ForwardPass:
         x = np.pad(canvases.astype(np.float32), ((0, 0), (2, 2), (2, 2)))[..., None]
         x = _convolved_and_pooled(x, *self.c1)  # (N, 14, 14, 6)
         x = _convolved_and_pooled(x, *self.c3)  # (N, 5, 5, 16)
-        x = np.tanh(x.reshape(-1, 400) @ self.c5 + weights["c5.bias"])  # (N, 120)
-        x = np.tanh(x @ weights["f6.weight"].T + weights["f6.bias"])  # (N, 84)
-        return np.asarray(x @ weights["output.weight"].T + weights["output.bias"])  # (N, 10)
+        x = np.tanh(_product(x.reshape(-1, 400), self.c5) + weights["c5.bias"])  # (N, 120)
+        x = np.tanh(_product(x, weights["f6.weight"].T) + weights["f6.bias"])  # (N, 84)
+        return _product(x, weights["output.weight"].T) + weights["output.bias"]  # (N, 10)
+
+
+def _product(x: Floats, matrix: Floats) -> Floats:
+    """``x @ matrix``, (M, K) by (K, N), in products small enough for one thread each.
+
+    A larger one OpenBLAS gives to all of its threads. They wait for each other, which takes longer
+    on a busy machine than it saves on an idle one, and a process cannot fork meanwhile.
+    """
+    most = min(len(x), ONE_THREAD // matrix.size)
+    rows = next((size for size in range(most, most // 2, -1) if len(x) % size == 0), most)
+    if missing := -len(x) % rows:
+        x = np.concatenate([x, np.zeros((missing, len(matrix)), x.dtype)])
+    product = (x.reshape(-1, rows, len(matrix)) @ matrix).reshape(-1, matrix.shape[1])
+    return product[: len(product) - missing]
 
 
 def _by_strips(kernels: Floats, bias: Floats, *, width: int) -> tuple[Floats, Floats]:
@@ -76,7 +91,7 @@ def _convolved_and_pooled(maps: Floats, matrix: Floats, bias: Floats) -> Floats:
     step = across - (REACH - 1) * inputs  # from one strip to the next
     rows = maps.reshape(count, height, width * inputs)
     strips = sliding_window_view(rows, (REACH, across), axis=(1, 2))[:, :, ::step]
-    x = strips.reshape(-1, len(matrix)) @ matrix
+    x = _product(strips.reshape(-1, len(matrix)), matrix)
     x += bias
     np.tanh(x, out=x)
     half = x.shape[1] // 2

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,9 +89,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             break
     else:
         pytest.fail("python app.py ended before it served a page:\n" + "".join(said))
+    # Read on: an app whose output nobody reads stands still once the pipe is full.
+    threading.Thread(target=process.stdout.read, daemon=True).start()
     yield App(f"http://127.0.0.1:{port}/", temporary)
     process.terminate()
-    process.communicate(timeout=20)
+    process.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import warnings
 from itertools import islice
 from typing import Any
@@ -91,6 +92,25 @@ def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
 )
 def test_a_tensor_that_numpy_cannot_read_is_refused(tensor: torch.Tensor) -> None:
     with pytest.raises(UnreadableImageError, match="NumPy cannot read"):
+        canvas_steps(tensor)
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (-1e9, 1e9)])
+def test_an_array_of_eight_bytes_a_number_takes_little_more_memory(
+    values: tuple[float, float],
+) -> None:
+    page = np.full((1500, 1500, 3), values[0], np.float64)
+    page[:700] = values[1]
+    tracemalloc.start()
+    read(page)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < page.nbytes
+
+
+def test_a_tensor_of_few_numbers_that_stand_for_many_is_refused_before_it_is_copied() -> None:
+    tensor = torch.zeros(1, dtype=torch.bfloat16).expand(10**6, 10**6)
+    with pytest.raises(UnreadableImageError, match="megapixels; scale it down"):
         canvas_steps(tensor)
 
 
