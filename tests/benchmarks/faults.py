@@ -89,6 +89,7 @@ def kill(count: int, seed: int) -> dict[str, Any]:
                     process = processes.Process(target=work, args=(str(folder), name, theirs))
                     process.start()
                     ours.recv()
+                began = time.monotonic()
                 if figures["kills"] < count:
                     process.join(rng.uniform(0, lasting[name]))
                     process.kill()
@@ -96,6 +97,7 @@ def kill(count: int, seed: int) -> dict[str, Any]:
                 if folder.exists():
                     figures["faults"] += whole(folder)
                 if process.exitcode != -signal.SIGKILL:
+                    lasting[name] = time.monotonic() - began  # the machine may be less busy now
                     break
                 figures["kills"] += 1
             figures["runs"] += 1
