@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from lenet_digits.checkpoint import load_model, save_weights
     from lenet_digits.files import WeightsError
     from lenet_digits.hub import HubError
-    from lenet_digits.images import CanvasSteps, NoInkError, UnreadableImageError, canvas_steps
+    from lenet_digits.images import CanvasSteps, canvas_steps
     from lenet_digits.mnist import DatasetNotFoundError, Digits, load_mnist
     from lenet_digits.model import LeNet5
+    from lenet_digits.pictures import NoInkError, UnreadableImageError
     from lenet_digits.prediction import (
         Prediction,
         predict,
@@ -39,8 +40,8 @@ _MODULE_OF = {
     "BatchPredictor": "batches",
     "HubError": "hub",
     "CanvasSteps": "images",
-    "NoInkError": "images",
-    "UnreadableImageError": "images",
+    "NoInkError": "pictures",
+    "UnreadableImageError": "pictures",
     "canvas_steps": "images",
     "DatasetNotFoundError": "mnist",
     "Digits": "mnist",

@@ -90,15 +90,21 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     else:
         pytest.fail("python app.py ended before it served a page:\n" + "".join(said))
     # Read on: an app whose output nobody reads stands still once the pipe is full.
-    threading.Thread(target=process.stdout.read, daemon=True).start()
+    reader = threading.Thread(target=process.stdout.read)
+    reader.start()
     yield App(f"http://127.0.0.1:{port}/", temporary)
     process.terminate()
-    process.wait(timeout=60)
+    reader.join()
+    process.stdout.close()
+    process.wait()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium, the system's or Playwright's own."""
+    """A headless Chromium, the system's or Playwright's own.
+
+    While it lives, Playwright's event loop counts as running in this thread, and no other can.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
@@ -19,9 +19,6 @@ from benchmarks.hostile import visit
 from benchmarks.load import Served, serve
 from benchmarks.visitors import API, ONCE, WAYS, App, drawings, file_data
 from conftest import ROOT, others_litter
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 SECONDS = 120  # that an answer may take on a busy machine
 
@@ -130,37 +127,6 @@ def test_the_examples_are_the_only_files_given_out(
     uploaded = loop.run_until_complete(stranger.upload("7.png", reply.content))
     for path in (f"{API}/file={uploaded}", f"/{uploaded}", f"/examples/{uploaded}"):
         assert loop.run_until_complete(stranger.ask("GET", path)).status_code == 404
-
-
-NAMES = (
-    '<img src=x onerror="shot=1">.png',
-    "a\nb\r\x1b[31m.png",
-    "\u202egnp.7\u2066.png",
-    "{{7*7}}${7*7}.png",
-    '"><script>shot=1</script>.png',
-)
-
-
-def test_the_name_of_a_file_is_nothing_to_the_page(served: Served, browser: Browser) -> None:
-    from playwright.sync_api import expect
-
-    picture = (ROOT / "examples" / "7-corner.png").read_bytes()
-    page = browser.new_page()
-    page.set_default_timeout(1000 * SECONDS)
-    page.goto(served.url)
-    page.locator("[data-tool] .paper canvas").wait_for()
-    page.get_by_role("tab", name="Upload").click()
-    shown, note = page.locator(".headline:visible"), page.locator(".note:visible")
-    for name in NAMES:
-        file: Any = {"name": name, "mimeType": "image/png", "buffer": picture}
-        page.locator("input[type=file]").set_input_files(file)
-        expect(shown).to_have_text("7", timeout=1000 * SECONDS)
-        assert page.evaluate("typeof shot") == "undefined"
-        assert ".png" not in page.locator("body").inner_text()
-        assert page.locator("img[src=x]").count() == 0
-        page.get_by_role("button", name="Clear").locator("visible=true").click()
-        expect(note).to_have_text("No picture yet", timeout=1000 * SECONDS)
-    page.close()
 
 
 # In process ------------------------------------------------------------------------------------

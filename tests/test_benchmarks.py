@@ -59,7 +59,7 @@ def test_another_system_is_asked_for_every_picture_and_counted_by_set(pictures):
 
 
 def test_what_another_system_could_not_read_counts_as_wrong(pictures):
-    sets = ask(pictures, "import sys\nfor line in sys.stdin: print('-' if '2' in line else 0)")
+    sets = ask(pictures, "import sys\nfor path in sys.stdin: print('-' if '2' in path[-9:] else 0)")
     assert {name: s["right"] for name, s in sets.items()} == {"canvas": 0, "photos": 1}
 
 

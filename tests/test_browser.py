@@ -36,6 +36,13 @@ STROKES: dict[str, str] = {
     "8": "64,25 50,15 37,26 50,47 65,65 50,85 35,66 50,47 63,32 64,25",
     "9": "64,25 50,17 36,28 42,46 58,46 65,28 65,40 60,85",
 }
+STRANGE_NAMES = (
+    '<img src=x onerror="shot=1">.png',
+    "a\nb\r\x1b[31m.png",
+    "\u202egnp.7\u2066.png",
+    "{{7*7}}${7*7}.png",
+    '"><script>shot=1</script>.png',
+)
 SEVEN_IN_A_CORNER = "4,4 14,4 11,12 8,22"
 
 
@@ -452,6 +459,19 @@ def test_a_blank_picture_has_no_digit(page: Page) -> None:
     open_upload(page)
     give(page, "blank.png", file.getvalue())
     expect(note(page)).to_have_text("No ink found in this picture")
+
+
+def test_the_name_of_a_file_is_nothing_to_the_page(page: Page) -> None:
+    open_upload(page)
+    picture = (ROOT / "examples" / "7-corner.png").read_bytes()
+    for name in STRANGE_NAMES:
+        give(page, name, picture)
+        expect(headline(page)).to_have_text("7")
+        assert page.evaluate("typeof shot") == "undefined"
+        assert ".png" not in page.locator("body").inner_text()
+        assert page.locator("img[src=x]").count() == 0
+        page.get_by_role("button", name="Clear").click()
+        expect(note(page)).to_have_text("No picture yet")
 
 
 # Everyone --------------------------------------------------------------------------------------

@@ -128,6 +128,7 @@ def test_a_running_event_loop_as_a_notebook_has_one_is_no_obstacle() -> None:
 
 INTERRUPTED = """
 from lenet_digits import predict, predict_many
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has none
 given, answered = 0, 0
 def endless():
     global given
@@ -175,10 +176,12 @@ def test_a_signal_handler_may_predict_while_the_program_does() -> None:
 STATE = """
 import decimal, locale, logging, random
 import cv2, torch
-import sympy  # torch imports it as it makes an optimiser, and it sets a filter of warnings
 from PIL import Image, ImageFile
 random.seed(1); np.random.seed(2); torch.manual_seed(3)
 torch.set_num_threads(2); cv2.setNumThreads(3)
+# Its first optimiser makes torch set a filter of warnings and a variable of the environment.
+first = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], fused=True)
+first.zero_grad(); first.step()
 
 def state():
     return {
