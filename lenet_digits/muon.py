@@ -15,7 +15,7 @@ NEWTON_SCHULZ_STEPS = 5
 class Muon(torch.optim.Optimizer):
     """Steps by Nesterov momentum whose singular values are all brought near 1.
 
-    A step then moves rare directions as far as frequent ones: LeNet-5 learns in a third of the
+    A step then moves rare directions as far as frequent ones: LeNet-5 learns in half of the
     epochs. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
     torch's own Muon (2.9 and later) refuses convolutions; here their weights are flattened to
     (outputs, inputs x height x width).

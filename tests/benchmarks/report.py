@@ -213,7 +213,7 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
 def _rows_of_runs(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, str]]:
     rows = []
     for recipe, what, note in (
-        ("best", "The same recipe from other seeds", ""),
+        ("best", "The same recipe, this seed and others", ""),
         ("original", "The network trained by the original recipe", "; its author reports 98.56%"),
     ):
         summary = _summary(runs[recipe])
