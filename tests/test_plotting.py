@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import matplotlib
@@ -142,4 +143,16 @@ def test_the_users_own_settings_of_matplotlib_stay_as_they_are():
     before = [matplotlib.rcParams[key] for key in plotting.STYLE]
     plotting.plot_cost(EPOCHS)
     assert [matplotlib.rcParams[key] for key in plotting.STYLE] == before
-    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_plotting_leaves_pyplot_and_its_list_of_open_figures_alone():
+    # In a process of its own: Gradio imports pyplot, and may have been imported here before.
+    script = (
+        "import sys\n"
+        "from lenet_digits.plotting import plot_cost\n"
+        "from lenet_digits.training import EpochRecord\n"
+        f"plot_cost({EPOCHS!r})\n"
+        "assert 'matplotlib.figure' in sys.modules\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
