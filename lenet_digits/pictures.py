@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,12 +53,14 @@ def read(image: ImageInput) -> Bytes:
         if page is not image:
             page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
         page.load()
-        page = ImageOps.exif_transpose(_thinned(page))
+        page = _thinned(page)
+        if page.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would only be copied
+            page = ImageOps.exif_transpose(page)
         if page.mode in ("I", "F") or page.mode.startswith("I;16"):
             return _from_array(np.asarray(page))
         if page.has_transparency_data:
             return _on_paper(page.convert("RGBA"))
-        return np.asarray(page.convert("RGB"))
+        return np.asarray(page if page.mode == "RGB" else page.convert("RGB"))
     except (NoInkError, UnreadableImageError):
         raise
     except Exception as error:  # a damaged picture makes Pillow raise nearly anything
