@@ -334,7 +334,7 @@ def find_ink(contrast: Floats) -> tuple[Floats, float]:
     reach = max(contrast.shape) // 20
     around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     weak = np.where(contrast > max(floor, 0.2 * level), loose * around, 0)
-    count, labels, _, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    count, labels = cv2.connectedComponents(weak, connectivity=8)
     certain = strong > 0
     mass = np.bincount(labels[certain], contrast[certain], minlength=count)
     mass[0] = 0
@@ -355,9 +355,11 @@ def _unruled(mask: Bytes) -> Bytes:
     """The mask without thin lines that run from edge to edge, past the digit at both ends."""
     upright = _lines(mask.T.copy()).T
     level = _lines(mask, crossing=upright)
+    if not (level.any() or upright.any()):
+        return mask
     rest = np.where(level | upright, 0, mask)
     _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
-    if len(parts) < 2 or not (level.any() or upright.any()):
+    if len(parts) < 2:
         return mask
     x, y, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]  # the digit
     height, width = mask.shape
@@ -385,9 +387,11 @@ def _lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np
     runs = cv2.dilate(runs, np.ones((3, 1), np.uint8))  # lets a line climb a little
     runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
     runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 16)), np.uint8))
+    edge = max(3, width // 25)
+    if not (runs[:, : edge + 1].any() and runs[:, -edge - 1 :].any()):
+        return np.zeros(mask.shape, np.bool_)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
     left, _, length, climb, _ = stats.T
-    edge = max(3, width // 25)
     across = (left <= edge) & (left + length >= width - edge) & (climb <= 0.2 * width)
     across[0] = False
     return np.asarray(across[labels] & (thin > 0))
@@ -396,10 +400,12 @@ def _lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np
 def _inside(mask: Bytes) -> Bytes:
     """The mask without what touches the picture's edge and stays near it, if that leaves any."""
     height, width = mask.shape
+    touch = max(1, round(0.015 * max(height, width)))
+    if not (mask.sum() > mask[touch:-touch, touch:-touch].sum()):
+        return mask
     zone = max(1, round(0.12 * min(height, width)))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     inner = np.bincount(labels[zone:-zone, zone:-zone].ravel(), minlength=count)
-    touch = max(1, round(0.015 * max(height, width)))
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     touches = (left < touch) | (top < touch) | (right > width - touch) | (bottom > height - touch)
