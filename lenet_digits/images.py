@@ -130,9 +130,9 @@ def _without_impulses(picture: Bytes) -> Bytes:
     """The picture, median-filtered where many single pixels differ from all their neighbours."""
     ring = np.ones((3, 3), np.uint8)
     ring[1, 1] = 0
-    below = cv2.subtract(cv2.erode(picture, ring), picture) > 64
-    above = cv2.subtract(picture, cv2.dilate(picture, ring)) > 64
-    if (below | above).mean() < 0.01:
+    below = cv2.subtract(cv2.erode(picture, ring), picture)
+    above = cv2.subtract(picture, cv2.dilate(picture, ring))
+    if np.count_nonzero(cv2.max(below, above) > 64) < 0.01 * picture.size:
         return picture
     return np.asarray(cv2.medianBlur(picture, 3), np.uint8)
 
@@ -170,9 +170,11 @@ def _with_margin(picture: Bytes) -> Bytes:
     border = _border(ink)
     if border.mean() + ink.mean() > 1:
         ink, border = 1 - ink, 1 - border
-    _, labels = cv2.connectedComponents(ink, connectivity=8)
-    inner = np.isin(labels, np.setdiff1d(labels[12:-12, 12:-12], 0)).astype(np.uint8)
-    _, _, across, down = cv2.boundingRect(inner)
+    count, labels = cv2.connectedComponents(ink, connectivity=8)
+    inner = np.zeros(count, np.uint8)
+    inner[labels[12:-12, 12:-12]] = 1
+    inner[0] = 0
+    _, _, across, down = cv2.boundingRect(inner[labels])
     paper = small[ink == 0].astype(np.float32)
     if min(across, down) < 56 or border.mean() > 0.33 or ink.mean() > 0.5:
         return picture
@@ -235,9 +237,11 @@ def flatten(picture: Bytes) -> Floats:
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     signs, offsets = np.ones(3, np.float32), np.zeros(3, np.float32)
     for i in range(3):
-        if _is_light_on_dark(np.asarray(small[:, :, i], np.uint8)):  # turned dark on light
+        if i and (small[:, :, i] == small[:, :, i - 1]).all():
+            signs[i], offsets[i] = signs[i - 1], offsets[i - 1]
+        elif _is_light_on_dark(np.asarray(small[:, :, i], np.uint8)):  # turned dark on light
             signs[i], offsets[i] = -1, 1
-    reach = EVEN_REACH if _is_even(small.mean(axis=2)) else UNEVEN_REACH
+    reach = EVEN_REACH if _is_even(_border(small).mean(axis=1)) else UNEVEN_REACH
     weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32), reach)
     mix = np.append(weights * signs / 255, weights @ offsets)  # 3 channels and a constant to 1
     grey = np.asarray(cv2.transform(np.asarray(picture, np.float32), mix[None]), np.float32)
@@ -251,33 +255,34 @@ def _is_light_on_dark(channel: Bytes) -> bool:
     On an uneven ground (a photo) the strokes have a say too: a closing or opening hardly wider
     than they are removes them, but not the shadows, nor the gaps between strokes.
     """
-    grey = cv2.resize(channel, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32)
+    grey = np.asarray(cv2.resize(channel, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
     border = _border(grey)
-    low, high = np.quantile(grey, (0.005, 0.995))
-    dark_border, dark_area = ((part < (low + high) / 2).mean() for part in (border, grey))
+    middle = np.partition(grey, (20, -21), axis=None)[[20, -21]].mean()  # of all but 0.5 % a side
+    dark_border, dark_area = ((part < middle).mean() for part in (border, grey))
     vote = dark_border + dark_area - 1
-    if not _is_even(grey):
-        vote += 2 * (_strokeness(-grey) - _strokeness(grey))
+    if not _is_even(border):
+        light, dark = (_strokeness(grey, hat) for hat in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+        vote += 2 * (light - dark)
     return bool(vote > 0)
 
 
-def _is_even(grey: Floats) -> bool:
+def _is_even(border: NDArray[Any]) -> bool:
     """Whether the ground is one even colour, as drawings have it and photos don't."""
-    border = _border(grey)
-    return bool((np.abs(border - np.median(border)) < 6).mean() >= 0.7)
+    return bool((np.abs(border - _quantile(border, 0.5)) < 6).mean() >= 0.7)
 
 
 def _border(grey: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 
-def _strokeness(grey: Floats) -> float:
-    """Of what is darker than its surroundings, the share that is narrow: near 1 for pen strokes."""
+def _strokeness(grey: Bytes, hat: int) -> float:
+    """Of what is lighter (top hat) or darker (black hat) than its surroundings, the share that is
+    narrow: near 1 for pen strokes."""
     energies = []
     for reach in (5, 9, 21):  # pixels of 64
         wide = cv2.copyMakeBorder(grey, *(reach,) * 4, cv2.BORDER_REPLICATE)
-        closed = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
-        energies.append(float(((closed - wide) ** 2).sum()) + 1.0)
+        narrow = cv2.morphologyEx(wide, hat, np.ones((reach, reach), np.uint8))
+        energies.append(cv2.norm(narrow, cv2.NORM_L2SQR) + 1.0)
     return (energies[0] + energies[1]) / (2 * energies[2])
 
 
@@ -288,12 +293,10 @@ def _filter(colours: Floats, reach: float) -> Floats:
     """
     if (colours == colours[:, :, :1]).all():
         return np.full(3, 1 / 3, np.float32)
-    darker = np.dstack(
-        [_paper(channel, reach) - channel for channel in np.moveaxis(colours, 2, 0).copy()]
-    )
-    strength = darker.max(axis=2)
-    signal = darker[strength >= np.quantile(strength, 0.98)].mean(axis=0) + 1e-6
-    noise = np.median(darker, axis=(0, 1)) + 0.02
+    darker = np.stack(cv2.split(_paper(colours, reach) - colours))
+    strength = darker.max(axis=0)
+    signal = darker[:, strength >= _quantile(strength, 0.98)].mean(axis=1) + 1e-6
+    noise = np.array([_quantile(channel, 0.5) for channel in darker]) + 0.02
     weights = signal / noise**2
     return np.asarray(weights / weights.sum(), np.float32)
 
@@ -304,15 +307,17 @@ def _paper(grey: Floats, share: float) -> Floats:
     The picture is continued beyond its edges, so that what lies along an edge (a cell border, a
     shadow, the desk) counts as paper.
     """
-    height, width = grey.shape
+    height, width = grey.shape[:2]
     scale = min(1.0, 128 / max(height, width))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     reach = max(3, round(max(small.shape) * share)) | 1
-    wide = cv2.copyMakeBorder(small, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
-    paper = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))
-    # Narrowed, because enlarging widens it again: no rim is left along the edge of a shadow.
-    paper = cv2.erode(paper, np.ones((3, 3), np.uint8))[reach:-reach, reach:-reach]
-    return np.maximum(cv2.resize(paper, (width, height)), grey)
+    # Narrowed by one more, because enlarging widens it again: no rim along the edge of a shadow.
+    beyond = reach // 2 + 1
+    wide = cv2.copyMakeBorder(small, *(beyond,) * 4, cv2.BORDER_REPLICATE)
+    paper = cv2.dilate(wide, np.ones((reach, reach), np.uint8))
+    paper = cv2.erode(paper, np.ones((reach + 2, reach + 2), np.uint8))
+    paper = cv2.resize(paper[beyond:-beyond, beyond:-beyond], (width, height))
+    return np.maximum(paper, grey)
 
 
 # Ink ------------------------------------------------------------------------------------------
@@ -329,17 +334,17 @@ def find_ink(contrast: Floats) -> tuple[Floats, float]:
     loose = _inside(_unruled(loose))
     if not loose.any():
         raise NoInkError("The picture shows no ink: is it blank?")
-    level = float(np.quantile(contrast[loose > 0], 0.9))
-    strong = np.where(contrast > max(floor, 0.4 * level), loose, 0)
+    level = _quantile(contrast[loose > 0], 0.9)
+    strong = loose * (contrast > max(floor, 0.4 * level))
     reach = max(contrast.shape) // 20
     around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    weak = np.where(contrast > max(floor, 0.2 * level), loose * around, 0)
+    weak = loose * around * (contrast > max(floor, 0.2 * level))
     count, labels = cv2.connectedComponents(weak, connectivity=8)
     certain = strong > 0
     mass = np.bincount(labels[certain], contrast[certain], minlength=count)
     mass[0] = 0
     kept = mass > 0.05 * mass.max()
-    near = cv2.dilate(kept[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
+    near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
 
@@ -347,8 +352,13 @@ def find_ink(contrast: Floats) -> tuple[Floats, float]:
 def _spread(contrast: Floats) -> tuple[float, float]:
     """Median and robust standard deviation, of one pixel in nine."""
     sample = contrast[::3, ::3]
-    median = float(np.median(sample))
-    return median, 1.4826 * float(np.median(np.abs(sample - median)))
+    median = _quantile(sample, 0.5)
+    return median, 1.4826 * _quantile(np.abs(sample - median), 0.5)
+
+
+def _quantile(values: NDArray[Any], share: float) -> float:
+    """The value that `share` of all lie below; NumPy's own interpolates, slowly."""
+    return float(np.sort(values, axis=None)[int(share * (values.size - 1) + 0.5)])
 
 
 def _unruled(mask: Bytes) -> Bytes:
@@ -401,7 +411,7 @@ def _inside(mask: Bytes) -> Bytes:
     """The mask without what touches the picture's edge and stays near it, if that leaves any."""
     height, width = mask.shape
     touch = max(1, round(0.015 * max(height, width)))
-    if not (mask.sum() > mask[touch:-touch, touch:-touch].sum()):
+    if mask.sum() == mask[touch:-touch, touch:-touch].sum():
         return mask
     zone = max(1, round(0.12 * min(height, width)))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
@@ -409,9 +419,8 @@ def _inside(mask: Bytes) -> Bytes:
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     touches = (left < touch) | (top < touch) | (right > width - touch) | (bottom > height - touch)
-    junk = touches & (inner <= 0.05 * stats[:, cv2.CC_STAT_AREA])
-    junk[0] = False
-    rest = np.where(junk[labels], 0, mask)
+    kept = ~touches | (inner > 0.05 * stats[:, cv2.CC_STAT_AREA])
+    rest = mask * kept.take(labels)
     return rest if rest.any() else mask
 
 
@@ -425,16 +434,17 @@ def set_pen(ink: Floats) -> Floats:
     they close the loops; what lies between is left as it is.
     """
     top, bottom, left, right = _bounds(ink)
-    scale = BOX_SIZE / max(bottom - top, right - left)
-    mask = (ink > 0.5).astype(np.uint8)
+    digit = ink[top:bottom, left:right]
+    scale = BOX_SIZE / max(digit.shape)
+    mask = (digit > 0.5).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
-    width = 2 * float(ink.sum()) / max(perimeter, 1.0) * scale  # pixels on the canvas
+    width = 2 * float(digit.sum()) / max(perimeter, 1.0) * scale  # pixels on the canvas
     target = STROKE if width < 0.75 * STROKE else MARKER if width > 1.15 * MARKER else width
     grow = round((target - width) / 2 / scale)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
     if grow > 0:
-        wide = cv2.copyMakeBorder(ink, grow, grow, grow, grow, cv2.BORDER_CONSTANT, value=0)
+        wide = cv2.copyMakeBorder(digit, grow, grow, grow, grow, cv2.BORDER_CONSTANT, value=0)
         return np.asarray(cv2.dilate(wide, disc), np.float32)
     thin = np.asarray(cv2.erode(ink, disc), np.float32)
     return thin if thin.max() > 0.9 else ink
@@ -460,8 +470,8 @@ def frame(ink: Floats) -> Canvas:
         square, side = square.repeat(2, axis=0).repeat(2, axis=1), 2 * side
     box = cv2.resize(square, (BOX_SIZE, BOX_SIZE), interpolation=cv2.INTER_AREA)
     box = np.floor(box / box.max() * 255 + 0.5) / 255
-    middles = np.arange(BOX_SIZE) + 0.5
-    y, x = (int(CENTRE - np.average(middles, weights=box.sum(axis))) for axis in (1, 0))
+    mass = cv2.moments(box)
+    y, x = (int(CENTRE - 0.5 - mass[moment] / mass["m00"]) for moment in ("m01", "m10"))
     guarded = np.zeros((IMAGE_SIZE + 2 * BOX_SIZE,) * 2, np.float32)
     guarded[BOX_SIZE + y : 2 * BOX_SIZE + y, BOX_SIZE + x : 2 * BOX_SIZE + x] = box
     return guarded[BOX_SIZE:-BOX_SIZE, BOX_SIZE:-BOX_SIZE].copy()
@@ -469,7 +479,7 @@ def frame(ink: Floats) -> Canvas:
 
 def _bounds(ink: NDArray[Any]) -> tuple[int, int, int, int]:
     """Top, bottom, left, right (bottom and right exclusive) of what is above 0."""
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if not rows.size:
+    left, top, width, height = cv2.boundingRect((ink > 0).astype(np.uint8))
+    if not width:
         raise NoInkError("The picture shows no ink: is it blank?")
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    return top, top + height, left, left + width
