@@ -147,12 +147,12 @@ def _on_one_ground(picture: Bytes) -> Bytes:
         ends = view[[0, -1]].astype(np.int16)  # (2, W, 3)
         ground = ends.mean(axis=0)
         grey = ground.mean(axis=1)
-        dark = grey < (grey.min() + grey.max()) / 2
         contrast = np.ptp(grey)
-        if contrast < 64 or not 0.2 < dark.mean() < 0.8:
+        dark = grey < grey.min() + contrast / 2
+        if contrast < 64 or not 0.2 < dark.mean() < 0.8 or np.count_nonzero(np.diff(dark)) > 4:
             continue
         uneven = max(grey[dark].std(), grey[~dark].std(), np.abs(ends[0] - ends[1]).mean())
-        if uneven < 0.05 * contrast and np.count_nonzero(np.diff(dark)) <= 4:
+        if uneven < 0.05 * contrast:
             inked = 255 - np.abs(view - ground)
             return np.asarray(inked.swapaxes(0, 1) if turned else inked, np.uint8)
     return picture
@@ -234,65 +234,69 @@ def _center_crop(picture: Bytes) -> CanvasSteps:
 def flatten(picture: Bytes) -> Floats:
     """The ink of a (H, W, 3) picture, bright on an even dark ground: (H, W) float32 in [0, 1]."""
     scale = min(1.0, 64 / max(picture.shape))
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    signs, offsets = np.ones(3, np.float32), np.zeros(3, np.float32)
-    for i in range(3):
-        if i and (small[:, :, i] == small[:, :, i - 1]).all():
-            signs[i], offsets[i] = signs[i - 1], offsets[i - 1]
-        elif _is_light_on_dark(np.asarray(small[:, :, i], np.uint8)):  # turned dark on light
-            signs[i], offsets[i] = -1, 1
+    small = np.asarray(
+        cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+    )
+    if (small == small[:, :, :1]).all():  # grey: one channel says it all
+        picture, small = picture[:, :, :1], small[:, :, :1]
+    offsets = _are_light_on_dark(small).astype(np.float32)  # those are turned dark on light
+    signs = 1 - 2 * offsets
     reach = EVEN_REACH if _is_even(_border(small).mean(axis=1)) else UNEVEN_REACH
     weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32), reach)
-    mix = np.append(weights * signs / 255, weights @ offsets)  # 3 channels and a constant to 1
+    mix = np.append(weights * signs / 255, weights @ offsets)  # channels and a constant to 1
     grey = np.asarray(cv2.transform(np.asarray(picture, np.float32), mix[None]), np.float32)
     paper = _paper(grey, reach)
     return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
 
 
-def _is_light_on_dark(channel: Bytes) -> bool:
-    """Whether the ink is the lighter side: the border and the larger area are ground.
+def _are_light_on_dark(picture: Bytes) -> NDArray[np.bool_]:
+    """Of each channel, whether the ink is the lighter side: border and larger area are ground.
 
     On an uneven ground (a photo) the strokes have a say too: a closing or opening hardly wider
     than they are removes them, but not the shadows, nor the gaps between strokes.
     """
-    grey = np.asarray(cv2.resize(channel, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
-    border = _border(grey)
-    middle = np.partition(grey, (20, -21), axis=None)[[20, -21]].mean()  # of all but 0.5 % a side
-    dark_border, dark_area = ((part < middle).mean() for part in (border, grey))
-    vote = dark_border + dark_area - 1
-    if not _is_even(border):
-        light, dark = (_strokeness(grey, hat) for hat in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
-        vote += 2 * (light - dark)
-    return bool(vote > 0)
+    small = np.asarray(cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
+    areas = small.reshape(64 * 64, -1).T.copy()  # (C, 4096)
+    borders = _border(small).reshape(4 * 64, -1).T  # (C, 256)
+    ends = np.partition(areas, (20, -21))[:, [20, -21]]  # all but 0.5 % a side lies between
+    middles = ends.mean(axis=1, keepdims=True)
+    votes = (borders < middles).mean(axis=1) + (areas < middles).mean(axis=1) - 1
+    uneven = ~_is_even(borders)
+    if uneven.any():
+        votes -= 2 * uneven * _strokeness(small, cv2.MORPH_BLACKHAT)
+    if (uneven & (votes > -2)).any():  # else no share could outvote it
+        votes += 2 * uneven * _strokeness(small, cv2.MORPH_TOPHAT)
+    return np.asarray(votes > 0)
 
 
-def _is_even(border: NDArray[Any]) -> bool:
+def _is_even(borders: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether the ground is one even colour, as drawings have it and photos don't."""
-    return bool((np.abs(border - _quantile(border, 0.5)) < 6).mean() >= 0.7)
+    middles = np.sort(borders)[..., borders.shape[-1] // 2, None]
+    return np.asarray((np.abs(borders - middles.astype(np.float32)) < 6).mean(axis=-1) >= 0.7)
 
 
 def _border(grey: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
 
 
-def _strokeness(grey: Bytes, hat: int) -> float:
+def _strokeness(picture: Bytes, hat: int) -> NDArray[np.float64]:
     """Of what is lighter (top hat) or darker (black hat) than its surroundings, the share that is
-    narrow: near 1 for pen strokes."""
+    narrow: near 1 for pen strokes. By channel."""
     energies = []
     for reach in (5, 9, 21):  # pixels of 64
-        wide = cv2.copyMakeBorder(grey, *(reach,) * 4, cv2.BORDER_REPLICATE)
-        narrow = cv2.morphologyEx(wide, hat, np.ones((reach, reach), np.uint8))
-        energies.append(cv2.norm(narrow, cv2.NORM_L2SQR) + 1.0)
-    return (energies[0] + energies[1]) / (2 * energies[2])
+        wide = cv2.copyMakeBorder(picture, *(reach,) * 4, cv2.BORDER_REPLICATE)
+        narrow = cv2.split(cv2.morphologyEx(wide, hat, np.ones((reach, reach), np.uint8)))
+        energies.append(np.array([cv2.norm(channel, cv2.NORM_L2SQR) for channel in narrow]) + 1)
+    return np.asarray((energies[0] + energies[1]) / (2 * energies[2]))
 
 
 def _filter(colours: Floats, reach: float) -> Floats:
-    """The colour filter under which the ink stands out: weights of the three channels.
+    """The colour filter under which the ink stands out: weights of the channels.
 
     A matched filter: a channel counts as the ink darkens it, against the noise it has.
     """
-    if (colours == colours[:, :, :1]).all():
-        return np.full(3, 1 / 3, np.float32)
+    if colours.shape[2] == 1:
+        return np.ones(1, np.float32)
     darker = np.stack(cv2.split(_paper(colours, reach) - colours))
     strength = darker.max(axis=0)
     signal = darker[:, strength >= _quantile(strength, 0.98)].mean(axis=1) + 1e-6
@@ -389,6 +393,10 @@ def _lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np
     They may end in a `crossing` line, as in the corner of a cell.
     """
     height, width = mask.shape
+    edge, gap = max(3, width // 25), max(3, width // 16)
+    columns = mask.max(axis=0, keepdims=True)
+    if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
+        return np.zeros(mask.shape, np.bool_)  # as it is for most pictures
     thick = max(3, round(0.16 * max(height, width)))
     padded = cv2.copyMakeBorder(mask, thick, thick, 0, 0, cv2.BORDER_CONSTANT, value=0)
     solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
@@ -396,8 +404,7 @@ def _lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np
     runs = thin if crossing is None else thin | crossing.astype(np.uint8)
     runs = cv2.dilate(runs, np.ones((3, 1), np.uint8))  # lets a line climb a little
     runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
-    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(3, width // 16)), np.uint8))
-    edge = max(3, width // 25)
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
     if not (runs[:, : edge + 1].any() and runs[:, -edge - 1 :].any()):
         return np.zeros(mask.shape, np.bool_)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
@@ -411,15 +418,16 @@ def _inside(mask: Bytes) -> Bytes:
     """The mask without what touches the picture's edge and stays near it, if that leaves any."""
     height, width = mask.shape
     touch = max(1, round(0.015 * max(height, width)))
-    if mask.sum() == mask[touch:-touch, touch:-touch].sum():
+    if np.count_nonzero(mask) == np.count_nonzero(mask[touch:-touch, touch:-touch]):
         return mask
-    zone = max(1, round(0.12 * min(height, width)))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    inner = np.bincount(labels[zone:-zone, zone:-zone].ravel(), minlength=count)
-    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-    touches = (left < touch) | (top < touch) | (right > width - touch) | (bottom > height - touch)
-    kept = ~touches | (inner > 0.05 * stats[:, cv2.CC_STAT_AREA])
+    count, labels = cv2.connectedComponents(mask, connectivity=8)
+
+    def areas(edge: int) -> NDArray[np.intp]:
+        part = labels[edge : height - edge, edge : width - edge]
+        return np.bincount(part[part > 0], minlength=count)
+
+    area, zone = areas(0), max(1, round(0.12 * min(height, width)))
+    kept = (areas(touch) == area) | (areas(zone) > 0.05 * area)
     rest = mask * kept.take(labels)
     return rest if rest.any() else mask
 
