@@ -115,7 +115,7 @@ def _reduced(page: Bytes) -> Bytes:
     height, width = (max(1, round(length * scale)) for length in page.shape[:2])
     floats = page.astype(np.float32)  # by fractions of pixels, these are averaged faster
     smaller = cv2.resize(floats, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(np.rint(smaller), np.uint8)
+    return np.asarray(cv2.convertScaleAbs(smaller), np.uint8)
 
 
 def _enlarged(picture: Bytes) -> Bytes:
