@@ -153,8 +153,9 @@ def _on_one_ground(picture: Bytes) -> Bytes:
         dark = grey < grey.min() + contrast / 2
         if contrast < 64 or not 0.2 < dark.mean() < 0.8 or np.count_nonzero(np.diff(dark)) > 4:
             continue
-        uneven = max(grey[dark].std(), grey[~dark].std(), np.abs(ends[0] - ends[1]).mean())
-        if uneven < 0.05 * contrast:
+        most = 0.05 * contrast
+        alike = np.abs(ends[0] - ends[1]).mean() < most
+        if alike and grey[dark].std() < most and grey[~dark].std() < most:
             inked = 255 - np.abs(view - ground)
             return np.asarray(inked.swapaxes(0, 1) if turned else inked, np.uint8)
     return picture
