@@ -22,6 +22,7 @@ LAYERS = {
     "training": 4,
     "prediction": 4,
     "workers": 0,
+    "backward": 3,
     "checkpoint": 3,
     "augmentation": 3,
     "strokes": 3,

@@ -40,7 +40,17 @@ def test_the_shipped_network_reads_any_number_of_digits_alike(
     logits = prediction.shipped_network()(digits[:count])
     assert logits.shape == (count, 10)
     assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, by_torch(load_model(), digits[:count]), atol=1e-5)
+    np.testing.assert_allclose(logits, by_torch(load_model(), digits[:count]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 20])
+@pytest.mark.parametrize("count", [0, 5, 96, 300])
+def test_threads_share_the_work_and_change_nothing(
+    digits: np.ndarray, count: int, threads: int
+) -> None:
+    network = prediction.shipped_network()
+    logits = network(digits[:count], threads=threads)
+    assert np.array_equal(logits, network(digits[:count]))
 
 
 def test_its_predictions_are_alike(digits: np.ndarray) -> None:
@@ -84,7 +94,7 @@ def test_canvases_may_lie_in_memory_as_they_like_and_stay_as_they_are(
     before = canvases.copy()
     model = load_model()
     np.testing.assert_allclose(
-        by_numpy(model)(canvases), by_torch(model, canvases.copy()), atol=1e-5
+        by_numpy(model)(canvases), by_torch(model, canvases.copy()), rtol=1e-5, atol=1e-5
     )
     assert np.array_equal(canvases, before)
 
