@@ -69,7 +69,7 @@ class Backpropagation:
         for other in others:
             other.result()
         for layer in found[0]:
-            weight, bias = _as_torch(layer, np.add.reduce([part[layer] for part in found]))
+            weight, bias = _as_torch(layer, sum(part[layer] for part in found))
             self.weights[f"{layer}.weight"].grad = torch.from_numpy(weight)
             self.weights[f"{layer}.bias"].grad = torch.from_numpy(bias)
         return sum(costs) / len(canvases)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -125,12 +126,11 @@ def _convolve(matrix: Floats, windows: Floats, sees: Floats, quads: Floats) -> N
 
 def _average(quads: Floats, pooled: Floats) -> None:
     """The mean of each quad: (H, W, 4 * O, N) to (H, W, O, N)."""
-    height, width, outputs, count = pooled.shape
-    parts = quads.reshape(height, width, 4, outputs, count)
-    np.add(parts[:, :, 0], parts[:, :, 1], out=pooled)
-    pooled += parts[:, :, 2]
-    pooled += parts[:, :, 3]
-    pooled *= np.float32(0.25)
+    height, width = pooled.shape[:2]
+    quarters = np.full((1, 4), 0.25, np.float32)
+    np.matmul(
+        quarters, quads.reshape(height, width, 4, -1), out=pooled.reshape(height, width, 1, -1)
+    )
 
 
 def multiply(left: Floats, right: Floats, out: Floats) -> None:
@@ -141,7 +141,13 @@ def multiply(left: Floats, right: Floats, out: Floats) -> None:
     """
     *stack, rows, columns = out.shape
     inner = left.shape[-1]
-    most = max(1, ONE_THREAD // (inner * columns))
-    some = next(size for size in range(min(rows, most), 0, -1) if rows % size == 0)
+    some = _rows_at_once(rows, inner * columns)
     parts = left.reshape(*left.shape[:-2], rows // some, some, inner)
     np.matmul(parts, right[..., None, :, :], out=out.reshape(*stack, rows // some, some, columns))
+
+
+@lru_cache
+def _rows_at_once(rows: int, each: int) -> int:
+    """A divisor of `rows`: as many as one thread may take, at so many multiplications each."""
+    most = max(1, min(rows, ONE_THREAD // each))
+    return next(size for size in range(most, 0, -1) if rows % size == 0)

@@ -165,7 +165,7 @@ def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64, device=device)
     with torch.inference_mode():
         for images, labels in zip(
-            torch.split(digits.images, 1000), torch.split(digits.labels, 1000), strict=True
+            torch.split(digits.images, 5000), torch.split(digits.labels, 5000), strict=True
         ):
             truth = labels.to(device)
             logits = read(as_canvases(images.to(device)))

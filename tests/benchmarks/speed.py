@@ -132,7 +132,7 @@ def forward(given: argparse.Namespace) -> dict[str, Any]:
     batch = canvases[:, None]
     assert np.abs(session.run(None, {"canvases": batch})[0] - network(canvases)).max() < 1e-4
     return take_turns(
-        lambda: network(canvases),
+        lambda: network(canvases, threads=threads),
         lambda: session.run(None, {"canvases": batch}),
         given.rounds or 50,
     )
@@ -388,6 +388,7 @@ def take_turns(ours: Side, theirs: Side, rounds: int, *, warm: bool = True) -> d
     sides = {"ours": ours, "theirs": theirs}
     for turn in range(rounds + warm):
         for name, side in sides.items():
+            time.sleep(0.05)  # the other side's threads wait busily for a while
             began = time.perf_counter()
             result = side()
             took = time.perf_counter() - began
