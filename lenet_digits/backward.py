@@ -7,6 +7,7 @@ They are those of torch's autograd, in half of its time: the way forward is that
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ class Backpropagation:
         for other in others:
             other.result()
         for layer in found[0]:
-            weight, bias = _as_torch(layer, sum(part[layer] for part in found))
+            weight, bias = _as_torch(layer, reduce(np.add, [part[layer] for part in found]))
             self.weights[f"{layer}.weight"].grad = torch.from_numpy(weight)
             self.weights[f"{layer}.bias"].grad = torch.from_numpy(bias)
         return sum(costs) / len(canvases)

@@ -17,7 +17,6 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float32]
@@ -70,7 +69,7 @@ class ForwardPass:
         def read_every(begin: int, room: Activations) -> None:
             for first in range(begin, len(canvases), CHUNK * threads):
                 chunk = canvases[first : first + CHUNK]
-                if len(chunk) < CHUNK:  # the last one
+                if len(chunk) < room.output.shape[-1]:  # the last one
                     room = Activations(len(chunk))
                 self.fill(room, chunk)
                 logits[first : first + CHUNK] = room.output.T
@@ -113,8 +112,10 @@ def by_quads(kernels: Floats) -> Floats:
 
 def _windows(maps: Floats) -> Floats:
     """What each quad looks at, a view: (H, W, C, N) to ((H - 4) / 2, (W - 4) / 2, 6, 6, C, N)."""
-    windows = sliding_window_view(maps, (REACH, REACH), axis=(0, 1))[::2, ::2]
-    return windows.transpose(0, 1, 4, 5, 2, 3)
+    height, width, *rest = maps.shape
+    row, column, *steps = maps.strides
+    shape = ((height - 4) // 2, (width - 4) // 2, REACH, REACH, *rest)
+    return np.ndarray(shape, maps.dtype, maps, strides=(2 * row, 2 * column, row, column, *steps))
 
 
 def _convolve(matrix: Floats, windows: Floats, sees: Floats, quads: Floats) -> None:

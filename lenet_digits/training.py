@@ -163,7 +163,7 @@ def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
     read = model if device.type != "cpu" else _on_cpu(model)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64, device=device)
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         for images, labels in zip(
             torch.split(digits.images, 5000), torch.split(digits.labels, 5000), strict=True
         ):
@@ -485,7 +485,8 @@ class _Run:
         seen = 0
         # Distorting many batches at once costs half of what it costs batch by batch.
         for chunk in torch.split(self.order(self.generator), recipe.batch_size * 16):
-            canvases = as_canvases(self.images[chunk])
+            with _one_thread():
+                canvases = as_canvases(self.images[chunk])
             if strength:
                 canvases = distort(canvases, generator=self.generator, strength=strength)
             labels = self.labels[chunk]
