@@ -250,6 +250,8 @@ def _opened(path: str) -> Any:
 
 def _write_table(predictions: Predictions) -> None:
     """Digit, confidence and path of each picture; the path last, as its length is not known."""
+    from lenet_digits.prediction import percent
+
     heading = "digit  confidence  picture"
     for path, prediction in predictions:
         if heading:
@@ -257,7 +259,8 @@ def _write_table(predictions: Predictions) -> None:
             heading = ""
         digit = str(prediction.digit) if prediction.is_digit else "-"
         doubt = "" if prediction.is_digit else f"  (not a digit; if it were: {prediction.digit})"
-        print(f"{digit:>5}  {prediction.confidence:>10.1%}  {_printable(path)}{doubt}", flush=True)
+        sure = percent(prediction.confidence)
+        print(f"{digit:>5}  {sure:>10}  {_printable(path)}{doubt}", flush=True)
 
 
 def _write_json(predictions: Predictions) -> None:

@@ -78,17 +78,10 @@ def _asset(name: str) -> str:
 # Answers ---------------------------------------------------------------------------------------
 
 
-def percent(share: float) -> str:
-    """A probability in words that never claim certainty: "99.2 %", "> 99.9 %", "< 0.1 %"."""
-    if share > 0.999:
-        return "> 99.9 %"
-    if share < 0.001:
-        return "< 0.1 %"
-    return f"{share:.1%}".replace("%", " %")
-
-
 def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     """An answer as the page shows it: words, probabilities, the canvas and the steps to it."""
+    from lenet_digits.prediction import percent
+
     first, second = np.argsort(prediction.probabilities)[::-1][:2]
     confidence = prediction.confidence
     if not prediction.is_digit:

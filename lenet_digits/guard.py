@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import re
+import shutil
 import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -31,6 +32,7 @@ MAX_LARGE = 16  # requests larger than that, at any moment
 PATIENCE = 120.0  # seconds for a request to arrive
 BUSY = "The server has as many questions as it can take; ask again in a few seconds."
 SWEEP = 30.0  # seconds from one sweep to the next
+RESERVE = 256 * 2**20  # bytes of the disk that uploads leave free, or a tenth of a small one
 KEPT = 120.0  # seconds that a file is kept; Gradio deletes those that it remembers before that
 UPLOADS = b"uploads"  # what callers are told of the folder that their uploads lie in
 
@@ -60,6 +62,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, uploads: str, max_bytes: int) -> None:
         self.app = app
+        self.folder = Path(uploads)
         self.uploads = json.dumps(uploads)[1:-1].encode()
         self.max_bytes = max_bytes
         self.large = 0
@@ -126,6 +129,7 @@ class Guard:
     ) -> None:
         """The request to Gradio, with the folder of uploads in place of its name."""
         if place == "upload":
+            _check_room(self.folder, len(body))
             scope["query_string"] = b""  # Gradio keeps a record of each `upload_id` for ever
             send = _replacing(self.uploads, UPLOADS, send)
         elif place != "component_server":
@@ -164,6 +168,13 @@ def _place(scope: Scope) -> str:
     if path.startswith(API) and method in OFFERED and re.fullmatch(OFFERED[method], place):
         return place
     raise HTTPException(404, "There is no such thing here; /gradio_api/info says what there is.")
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Refuses what would fill the disk; uploads of before are deleted within minutes."""
+    disk = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
+    if disk.free - size < min(RESERVE, disk.total // 10):
+        raise HTTPException(503, BUSY)
 
 
 def _check_headers(scope: Scope, *, others_see: bool) -> None:

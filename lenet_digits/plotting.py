@@ -28,7 +28,7 @@ from lenet_digits.files import write_atomically
 from lenet_digits.images import CanvasSteps
 from lenet_digits.mnist import Digits
 from lenet_digits.model import NUM_CLASSES
-from lenet_digits.prediction import Prediction
+from lenet_digits.prediction import Prediction, percent
 from lenet_digits.training import EpochRecord, Evaluation
 
 PAPER, INK, TEAL, PALE, RED = "#fbfaf7", "#1d2b2a", "#2f6f6a", "#b9c7c5", "#b5482f"
@@ -188,7 +188,7 @@ def _bars(axes: Axes, prediction: Prediction) -> None:
 
 
 def _verdict(prediction: Prediction) -> str:
-    best = f"{prediction.digit} at {prediction.confidence:.1%}"
+    best = f"{prediction.digit} at {percent(prediction.confidence)}"
     return best if prediction.is_digit else f"not a digit (if it were: {best})"
 
 

@@ -6,6 +6,7 @@ The shipped weights are read without torch, whose import takes longer than a tho
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lenet_digits.model import LeNet5
+
+
+def percent(share: float) -> str:
+    """A probability in words that never claim certainty: "99.2 %", "> 99.9 %", "< 0.1 %"."""
+    if share > 0.999:
+        return "> 99.9 %"
+    if share < 0.001:
+        return "< 0.1 %"
+    return f"{share:.1%}".replace("%", " %")
 
 
 @dataclass(frozen=True)
@@ -65,14 +75,14 @@ class Prediction:
 
     def __repr__(self) -> str:
         doubt = "" if self.is_digit else ", but it looks like no digit"
-        return f"<Prediction: {self.digit} at {self.confidence:.1%}{doubt}>"
+        return f"<Prediction: {self.digit} at {percent(self.confidence)}{doubt}>"
 
     def _repr_html_(self) -> str:
         bar = '<div style="width:{:.2%};height:0.8em;background:{}"></div>'
         bars = "".join(
             f'<tr><td>{digit}</td><td style="width:12em">'
             f"{bar.format(share, '#2f6f6a' if digit == self.digit else '#b9c7c5')}</td>"
-            f'<td style="text-align:right">{share:.1%}</td></tr>'
+            f'<td style="text-align:right">{html.escape(percent(share))}</td></tr>'
             for digit, share in enumerate(self.probabilities)
         )
         verdict = f"<b>{self.digit}</b>" if self.is_digit else "not a digit"

@@ -160,7 +160,7 @@ def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
     if not len(digits):
         raise ValueError("There are no digits to evaluate on.")
     device = next(model.parameters()).device
-    read = model if device.type != "cpu" else _on_cpu(model)
+    read = _on_cpu(model) if device.type == "cpu" and type(model) is LeNet5 else model
     loss = torch.zeros((), dtype=torch.float64, device=device)
     confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64, device=device)
     with torch.inference_mode(), _one_thread():

@@ -54,7 +54,7 @@ def test_predict_prints_the_digit_and_the_path_of_each_picture(capsys):
     assert cli.main(["predict", str(SEVEN)]) == 0
     heading, line = capsys.readouterr().out.splitlines()
     assert heading.split() == ["digit", "confidence", "picture"]
-    assert re.fullmatch(r" +7 +\d+\.\d%  .*7-photo\.jpg", line)
+    assert re.fullmatch(r" +7 +(> )?\d+\.\d %  .*7-photo\.jpg", line)
 
 
 def test_a_directory_stands_for_the_pictures_in_it_sorted_by_name(tmp_path, capsys):

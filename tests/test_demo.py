@@ -83,14 +83,6 @@ def prediction(*shares: float, outlier_score: float = 0.5) -> Prediction:
 # Words -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("share", "words"),
-    [(1, "> 99.9 %"), (0.9994, "> 99.9 %"), (0.992, "99.2 %"), (0.5, "50.0 %"), (0, "< 0.1 %")],
-)
-def test_no_percentage_claims_certainty(demo: Any, share: float, words: str) -> None:
-    assert demo.percent(share) == words
-
-
 def test_a_sure_answer_names_the_digit_alone(demo: Any) -> None:
     answer = demo.describe(prediction(0.02, 0.98), steps())
     assert (answer["verdict"], answer["headline"]) == ("digit", "1")

@@ -109,6 +109,22 @@ def test_too_many_large_requests_at_once_are_told_to_come_again(
     assert "ask again" in text
 
 
+@pytest.mark.parametrize(
+    ("total", "free", "status"),
+    [(2**40, 2**29, 200), (2**40, 2**28, 503), (2**26, 2**25, 200), (2**26, 2**22, 503)],
+    ids=["large disk", "large disk, full", "small disk", "small disk, full"],
+)
+def test_uploads_leave_room_on_the_disk(
+    monkeypatch: pytest.MonkeyPatch, total: int, free: int, status: int
+) -> None:
+    disk = SimpleNamespace(total=total, free=free)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: disk)
+    reply = ask("/gradio_api/upload", b"a picture")
+    assert reply[0] == status
+    assert status == 200 or "ask again" in reply[1]
+    assert ask("/gradio_api/call/predict_drawing", b"{}")[0] == 200
+
+
 def test_an_address_that_is_not_offered_never_reaches_the_app() -> None:
     for path in ("/gradio_api/file=x", "/gradio_api/", "/gradio_api/call/a/b/c/d", "/monitoring"):
         assert ask(path, app=failing(AssertionError()), method="GET")[0] == 404

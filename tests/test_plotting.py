@@ -83,7 +83,7 @@ def test_a_page_of_mistakes_may_be_empty_and_is_never_endless():
 def test_the_bars_are_the_probabilities():
     axes = plotting.plot_probabilities(SEVEN).axes[0]
     assert [bar.get_height() for bar in axes.patches] == list(SEVEN.probabilities)
-    assert axes.get_title(loc="left") == "7 at 75.0%"
+    assert axes.get_title(loc="left") == "7 at 75.0 %"
     assert "not a digit" in plotting.plot_probabilities(NO_DIGIT).axes[0].get_title(loc="left")
 
 

@@ -204,8 +204,16 @@ def test_above_one_it_is_no_digit(score: float, is_digit: bool) -> None:
     assert a_prediction(outlier_score=score).is_digit is is_digit
 
 
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(1, "> 99.9 %"), (0.9994, "> 99.9 %"), (0.992, "99.2 %"), (0.5, "50.0 %"), (0, "< 0.1 %")],
+)
+def test_no_percentage_claims_certainty(share: float, words: str) -> None:
+    assert prediction.percent(share) == words
+
+
 def test_a_prediction_reads_well() -> None:
-    assert repr(a_prediction()) == "<Prediction: 4 at 55.0%>"
+    assert repr(a_prediction()) == "<Prediction: 4 at 55.0 %>"
     assert "no digit" in repr(a_prediction(outlier_score=3.0))
 
 
@@ -220,7 +228,7 @@ def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
     page = a_prediction()._repr_html_()
     assert page.count("<tr>") == page.count("</tr>") == 10
     assert "<b>4</b>" in page
-    assert "55.0%" in page
+    assert "55.0 %" in page
     assert "not a digit" in a_prediction(outlier_score=2.0)._repr_html_()
 
 

@@ -13,6 +13,7 @@ import platform
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
@@ -502,6 +503,21 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     assert resumed.metrics["sha256"] == whole.metrics["sha256"]
     for ours, theirs in zip(resumed.epochs, whole.epochs, strict=True):
         assert replace(ours, seconds=0.0) == replace(theirs, seconds=0.0)
+
+
+def test_clocks_set_back_change_nothing_but_the_seconds(
+    sample: tuple[Digits, Digits], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(sample, recipe=ELABORATE, limit=LIMIT, output=tmp_path / "whole")
+    interrupted(sample, tmp_path / "run", 2, recipe=ELABORATE)
+    for name in ("time", "perf_counter", "monotonic"):  # a day back, and running backwards
+        clock, start = getattr(time, name), getattr(time, name)()
+        monkeypatch.setattr(time, name, lambda c=clock, s=start: s - 86_400 - (c() - s))
+    for path in (tmp_path / "run").iterdir():
+        os.utime(path, (2e9, 2e9))  # written in 2033
+    resumed = train(sample, recipe=ELABORATE, limit=LIMIT, output=tmp_path / "run", resume=True)
+    assert resumed.epochs[-1].seconds < 0
+    assert resumed.metrics["sha256"] == whole.metrics["sha256"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")

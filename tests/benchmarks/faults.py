@@ -2,8 +2,8 @@
 
 Every run is a process of its own. Killed by SIGKILL at a moment drawn at random, it is resumed;
 the weights must end up, byte for byte, as those of a run that nothing befell. A full disk is a
-small tmpfs (root, Linux); a checkpoint is cut short and has bytes changed. Knows nothing of how
-good the weights are.
+small tmpfs (root, Linux); a checkpoint is cut short and has bytes changed; weights are cut short at
+every length. Knows nothing of how good the weights are.
 
 python -m tests.benchmarks.faults --kills 50 --flips 2000
 """
@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from lenet_digits import TrainingError, load_mnist, load_model, train, training
-from lenet_digits.hub import WEIGHTS_FILE
+from lenet_digits import TrainingError, WeightsError, load_mnist, load_model, train, training
+from lenet_digits.hub import WEIGHTS_FILE, shipped_weights
 from lenet_digits.training import CHECKPOINT_FILE, METRICS_FILE, Recipe
 
 DATA = Path(__file__).parent.parent / "data"
@@ -141,6 +141,23 @@ def spoil(count: int, seed: int) -> dict[str, int]:
     return figures
 
 
+def cut_weights() -> dict[str, int]:
+    """Load the shipped weights cut short at every length, a byte at a time."""
+    content = shipped_weights()
+    figures = {"lengths": 0, "refused": 0}
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home, WEIGHTS_FILE)
+        path.write_bytes(content)
+        for length in range(len(content) - 1, -1, -1):
+            os.truncate(path, length)
+            figures["lengths"] += 1
+            try:
+                load_model(path)
+            except WeightsError:
+                figures["refused"] += 1
+    return figures
+
+
 def fill(sizes: range) -> dict[str, Any]:
     """Train on disks of so many KiB, then make room and resume; root on Linux alone."""
     training.DRAWN_POOL = 120
@@ -179,9 +196,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     killed, spoilt = kill(given.kills, given.seed), spoil(given.flips, given.seed)
-    figures: dict[str, Any] = {"killed": killed, "spoilt": spoilt}
+    cut = cut_weights()
+    figures: dict[str, Any] = {"killed": killed, "spoilt": spoilt, "weights cut short": cut}
     good = killed["runs"] == killed["identical"] and not killed["faults"]
-    good &= spoilt["refused"] == given.flips
+    good &= spoilt["refused"] == given.flips and cut["refused"] == cut["lengths"]
     if given.disks and sys.platform == "linux" and os.geteuid() == 0:
         full = figures["full disks"] = fill(range(64, 64 + 256 * given.disks, 256))
         good &= full["disks"] == full["identical"] and not full["faults"]
