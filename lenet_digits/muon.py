@@ -47,11 +47,20 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """The nearest matrix, roughly, with all singular values between 0.7 and 1.2 (Newton-Schulz)."""
+    """The nearest matrix, roughly, with all singular values between 0.7 and 1.2 (Newton-Schulz).
+
+    Each step multiplies x by a polynomial of its Gram matrix. Where x is wide, those polynomials
+    are multiplied with each other first: they are small, and one product with x is left.
+    """
     a, b, c = NEWTON_SCHULZ
     wide: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x: Tensor = wide / (wide.norm() + 1e-7)
+    gram = x @ x.T
+    whole = torch.eye(len(x), dtype=x.dtype, device=x.device)
     for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        whole = factor @ whole
+        gram = factor @ gram @ factor
+    x = whole @ x
     return x if wide is matrix else x.T
