@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,17 @@ def epoch(given: argparse.Namespace) -> dict[str, Any]:
 def target(given: argparse.Namespace) -> dict[str, Any]:
     """From nothing to 98.56% of the test digits."""
     from lenet_digits import train
+    from lenet_digits.training import RECIPES
 
     digits = mnist(given.data)
+    quicker = replace(RECIPES["quick"], epochs=1, batch_size=96, muon=7.0, warmup=0.05)
     seeds = iter(range(1000))
     reached = []
 
     def ours() -> None:
-        reached.append(train(digits, recipe="quick", seed=next(seeds)).evaluation.accuracy)
+        reached.append(train(digits, recipe=quicker, seed=next(seeds)).evaluation.accuracy)
         if reached[-1] < TARGET:
-            raise SystemExit(f"The quick recipe reached only {reached[-1]:.2%}.")
+            raise SystemExit(f"Our schedule reached only {reached[-1]:.2%}.")
 
     def theirs() -> None:
         usual = UsualScript(given.data)
