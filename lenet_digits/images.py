@@ -453,6 +453,8 @@ def set_pen(ink: Floats) -> Floats:
     width = 2 * float(digit.sum()) / max(perimeter, 1.0) * scale  # pixels on the canvas
     target = STROKE if width < 0.75 * STROKE else MARKER if width > 1.15 * MARKER else width
     grow = round((target - width) / 2 / scale)
+    if -2 * grow >= min(digit.shape):
+        return ink  # thinned so far, nothing would be left of it
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
     if grow > 0:
         wide = cv2.copyMakeBorder(digit, grow, grow, grow, grow, cv2.BORDER_CONSTANT, value=0)

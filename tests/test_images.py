@@ -386,3 +386,22 @@ def test_center_crop_is_the_plain_pipeline() -> None:
 def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="mnist, center-crop"):
         to_canvas(page(), method="magic")
+
+
+def test_no_pen_is_looked_for_that_is_wider_than_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by fuzzing: faint ink over all of a picture made one take seconds."""
+    sizes: list[int] = []
+    element = cv2.getStructuringElement
+
+    def noted(shape: int, size: tuple[int, int]) -> np.ndarray:
+        sizes.append(max(size))
+        return element(shape, size)
+
+    monkeypatch.setattr(cv2, "getStructuringElement", noted)
+    for period in (41, 43, 44, 45, 46, 47):
+        speckled = np.full(255 * 255, 255, np.uint8)
+        speckled[30::period] = 239
+        to_canvas(speckled.reshape(255, 255))
+    assert all(size <= 192 for size in sizes), sizes

@@ -83,7 +83,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no package registry within reach")
     assert done.returncode == 0, done.stderr
     # Only now, so that pip never writes through a link.
-    lend("torch", Path(sysconfig.get_path("purelib", "venv", {"base": str(home)})))
+    known = sysconfig.get_scheme_names()
+    scheme = "venv" if "venv" in known else sysconfig.get_default_scheme()  # Python 3.10
+    lend("torch", Path(sysconfig.get_path("purelib", scheme, {"base": str(home)})))
     return home / folder / program
 
 

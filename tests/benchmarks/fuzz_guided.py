@@ -46,15 +46,20 @@ def an_array(data: bytes) -> np.ndarray[Any, Any]:
     dtype = np.dtype(DTYPES[kind % len(DTYPES)])
     content = data[3 + size % 6 :] or b"\0"
     if dtype.kind == "O":
-        array = np.resize(np.frombuffer(content, np.uint8), shape).astype(object)
+        array = np.frombuffer(repeated(content, count), np.uint8).reshape(shape).astype(object)
     else:
-        content = np.resize(np.frombuffer(content, np.uint8), count * dtype.itemsize).tobytes()
+        content = repeated(content, count * dtype.itemsize)
         array = np.frombuffer(content, dtype, count).reshape(shape)
     if way & 1 and array.ndim:
         array = array[::-1]
     if way & 2 and array.ndim > 1:
         array = array[:, ::-2]
     return array.T if way & 4 else array
+
+
+def repeated(content: bytes, size: int) -> bytes:
+    """The bytes over and over; `np.resize` would take many times the memory."""
+    return (content * (size // len(content) + 1))[:size]
 
 
 def of_input(data: bytes) -> str:
