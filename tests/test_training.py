@@ -112,6 +112,16 @@ def test_an_evaluation_counts_every_digit_by_label_and_answer(
     assert result.loss == pytest.approx(float(F.cross_entropy(logits, digits.labels)), rel=1e-5)
 
 
+def test_a_model_that_reads_otherwise_is_evaluated_as_it_reads(
+    sample: tuple[Digits, Digits],
+) -> None:
+    class Sevens(LeNet5):
+        def forward(self, canvases: torch.Tensor) -> torch.Tensor:
+            return F.one_hot(torch.full((len(canvases),), 7), 10).float()
+
+    assert evaluate(Sevens(), sample[1]).confusion.sum(dim=0).tolist() == [0] * 7 + [500, 0, 0]
+
+
 def test_an_evaluation_does_not_depend_on_the_digits_order(
     model: LeNet5, sample: tuple[Digits, Digits]
 ) -> None:
@@ -503,6 +513,19 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     assert resumed.metrics["sha256"] == whole.metrics["sha256"]
     for ours, theirs in zip(resumed.epochs, whole.epochs, strict=True):
         assert replace(ours, seconds=0.0) == replace(theirs, seconds=0.0)
+
+
+@pytest.mark.parametrize("recipe", [ORIGINAL, ELABORATE], ids=["original", "elaborate"])
+def test_a_run_by_autograd_as_on_a_gpu_goes_the_same_way(
+    sample: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    ours = train(sample, recipe=recipe, limit=LIMIT)
+    monkeypatch.setattr(training, "Backpropagation", lambda *_, **__: None)
+    theirs = train(sample, recipe=recipe, limit=LIMIT)
+    for one, other in zip(ours.epochs, theirs.epochs, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-3)
+        assert one.test_loss == pytest.approx(other.test_loss, rel=1e-2)
+    assert ours.evaluation.accuracy == pytest.approx(theirs.evaluation.accuracy, abs=0.01)
 
 
 def test_clocks_set_back_change_nothing_but_the_seconds(
