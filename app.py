@@ -10,7 +10,7 @@ if os.environ.get("SPACES_ZERO_GPU"):  # set on that hardware alone, where the m
         """ZeroGPU stops an app that has no such function. This one reads digits on the CPU."""
 
 
-from lenet_digits.demo import launch
+from lenet_digits.demo.server import launch
 
 if __name__ == "__main__":
     launch()

@@ -1,7 +1,7 @@
-"""LeNet-5 (1998) reading real handwriting: the public names, nothing else.
+"""LeNet-5 (1998) reads real handwriting. These are the public names.
 
-Names resolve on first use, so that ``import lenet_digits`` costs next to nothing and loads
-neither torch nor any other heavy package.
+A name is imported on first use, so ``import lenet_digits`` takes almost no time and loads neither
+torch nor any other large package.
 """
 
 from __future__ import annotations
@@ -9,93 +9,66 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from lenet_digits.batches import BatchPredictor
-    from lenet_digits.checkpoint import load_model, save_weights
-    from lenet_digits.files import WeightsError
-    from lenet_digits.hub import HubError
-    from lenet_digits.images import CanvasSteps, canvas_steps
-    from lenet_digits.mnist import DatasetNotFoundError, Digits, load_mnist
-    from lenet_digits.model import LeNet5
-    from lenet_digits.pictures import NoInkError, UnreadableImageError
-    from lenet_digits.prediction import (
-        Prediction,
-        predict,
-        predict_many,
-        predict_steps,
-        preprocess,
-    )
-    from lenet_digits.training import (
-        Evaluation,
-        TrainingError,
-        TrainingRun,
-        evaluate,
-        train,
-    )
+if TYPE_CHECKING:  # `as` tells type checkers that the name is public
+    from lenet_digits.batches import BatchPredictor as BatchPredictor
+    from lenet_digits.model import LeNet5 as LeNet5
+    from lenet_digits.model import load_model as load_model
+    from lenet_digits.model import preprocess as preprocess
+    from lenet_digits.model import save_weights as save_weights
+    from lenet_digits.reading.canvas import CanvasSteps as CanvasSteps
+    from lenet_digits.reading.canvas import canvas_steps as canvas_steps
+    from lenet_digits.reading.pictures import NoInkError as NoInkError
+    from lenet_digits.reading.pictures import UnreadableImageError as UnreadableImageError
+    from lenet_digits.reading.prediction import Prediction as Prediction
+    from lenet_digits.reading.prediction import predict as predict
+    from lenet_digits.reading.prediction import predict_many as predict_many
+    from lenet_digits.reading.prediction import predict_steps as predict_steps
+    from lenet_digits.storage.files import WeightsError as WeightsError
+    from lenet_digits.storage.hub import HubError as HubError
+    from lenet_digits.training.checkpoint import TrainingError as TrainingError
+    from lenet_digits.training.evaluation import Evaluation as Evaluation
+    from lenet_digits.training.evaluation import evaluate as evaluate
+    from lenet_digits.training.loop import TrainingRun as TrainingRun
+    from lenet_digits.training.loop import train as train
+    from lenet_digits.training.mnist import DatasetNotFoundError as DatasetNotFoundError
+    from lenet_digits.training.mnist import Digits as Digits
+    from lenet_digits.training.mnist import load_mnist as load_mnist
 
 __version__ = "0.1.0"
 
-_MODULE_OF = {
-    "LeNet5": "model",
-    "BatchPredictor": "batches",
-    "HubError": "hub",
-    "CanvasSteps": "images",
-    "NoInkError": "pictures",
-    "UnreadableImageError": "pictures",
-    "canvas_steps": "images",
-    "DatasetNotFoundError": "mnist",
-    "Digits": "mnist",
-    "load_mnist": "mnist",
-    "WeightsError": "files",
-    "load_model": "checkpoint",
-    "save_weights": "checkpoint",
-    "Prediction": "prediction",
-    "predict": "prediction",
-    "predict_many": "prediction",
-    "predict_steps": "prediction",
-    "preprocess": "prediction",
-    "Evaluation": "training",
-    "TrainingError": "training",
-    "TrainingRun": "training",
-    "evaluate": "training",
-    "train": "training",
+_NAMES_IN = {
+    "batches": ["BatchPredictor"],
+    "model": ["LeNet5", "load_model", "preprocess", "save_weights"],
+    "reading.canvas": ["CanvasSteps", "canvas_steps"],
+    "reading.pictures": ["NoInkError", "UnreadableImageError"],
+    "reading.prediction": ["Prediction", "predict", "predict_many", "predict_steps"],
+    "storage.files": ["WeightsError"],
+    "storage.hub": ["HubError"],
+    "training.checkpoint": ["TrainingError"],
+    "training.evaluation": ["Evaluation", "evaluate"],
+    "training.loop": ["TrainingRun", "train"],
+    "training.mnist": ["DatasetNotFoundError", "Digits", "load_mnist"],
 }
+_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 
-__all__ = [
-    "BatchPredictor",
-    "CanvasSteps",
-    "DatasetNotFoundError",
-    "Digits",
-    "Evaluation",
-    "HubError",
-    "LeNet5",
-    "NoInkError",
-    "Prediction",
-    "TrainingError",
-    "TrainingRun",
-    "UnreadableImageError",
-    "WeightsError",
-    "__version__",
-    "canvas_steps",
-    "evaluate",
-    "load_mnist",
-    "load_model",
-    "predict",
-    "predict_many",
-    "predict_steps",
-    "preprocess",
-    "save_weights",
-    "train",
-]
+__all__ = sorted([*_MODULE_OF, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_MODULE_OF[name]}")
+    except ModuleNotFoundError as error:  # the light installation has four packages only
+        raise ModuleNotFoundError(
+            f"lenet_digits.{name} needs {error.name}, which is not installed. Install everything: "
+            "pip install lenet-digits",
+            name=error.name,
+        ) from error
+    value = getattr(module, name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

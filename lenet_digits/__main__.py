@@ -1,5 +1,5 @@
-"""``python -m lenet_digits``: the command line, for where its script is not on the path."""
+"""Runs the command line as ``python -m lenet_digits``."""
 
-from lenet_digits.cli import main
+from lenet_digits.cli.entry import main
 
 raise SystemExit(main())

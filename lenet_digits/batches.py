@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_digits.images import ImageInput, NoInkError, UnreadableImageError
-from lenet_digits.prediction import predict
+from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
+from lenet_digits.reading.prediction import predict
 
 COLUMNS = ("bytes", "image")  # as ray.data.read_binary_files and ray.data.read_images name theirs
 TYPES = {
@@ -53,7 +53,7 @@ class BatchPredictor:
         self.column, self.method = column, method
         self.model = None
         if weights is not None:
-            from lenet_digits.checkpoint import load_model
+            from lenet_digits.model import load_model
 
             self.model = load_model(weights)
 

@@ -21,19 +21,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lenet_digits.calibration import wilson
-from lenet_digits.files import write_atomically
-from lenet_digits.hub import (
+from lenet_digits.model import CONFIG, CONFIG_FILE, NUM_CLASSES, LeNet5
+from lenet_digits.reading.framing import IMAGE_SIZE
+from lenet_digits.storage.files import write_atomically
+from lenet_digits.storage.hub import upload
+from lenet_digits.storage.shipped import (
     REPO,
     REVISION,
     SHIPPED_SHA256,
     WEIGHTS_FILE,
-    upload,
     weights_directory,
 )
-from lenet_digits.mnist import Digits
-from lenet_digits.model import CONFIG, CONFIG_FILE, IMAGE_SIZE, NUM_CLASSES, LeNet5
-from lenet_digits.training import METRICS_FILE, evaluate
+from lenet_digits.training.checkpoint import METRICS_FILE
+from lenet_digits.training.evaluation import evaluate, wilson
+from lenet_digits.training.mnist import Digits
 
 CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lenet_digits import load_mnist, load_model
-from lenet_digits.images import to_canvas
+from lenet_digits.reading.canvas import to_canvas
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "golden.npz"

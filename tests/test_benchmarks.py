@@ -17,7 +17,7 @@ import pytest
 from benchmarks import mnist, realworld
 from PIL import Image
 
-from lenet_digits.training import RECIPES
+from lenet_digits.training.recipes import RECIPES
 
 ADAPTERS = Path(__file__).parent / "benchmarks" / "adapters"
 RESULTS = Path(__file__).parent / "benchmarks" / "results"

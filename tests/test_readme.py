@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_digits import cli
+from lenet_digits.cli import entry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_every_command_in_it_is_one_the_command_line_knows():
     commands = re.findall(r"lenet-digits [^|&#\n]+", text)
     assert len(commands) >= 8
     for command in commands:
-        cli.build_parser().parse_args(shlex.split(command)[1:])
+        entry.build_parser().parse_args(shlex.split(command)[1:])
 
 
 def test_it_tells_how_to_run_and_how_to_test_in_one_command_each():

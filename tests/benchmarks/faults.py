@@ -25,9 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from lenet_digits import TrainingError, WeightsError, load_mnist, load_model, train, training
-from lenet_digits.hub import WEIGHTS_FILE, shipped_weights
-from lenet_digits.training import CHECKPOINT_FILE, METRICS_FILE, Recipe
+from lenet_digits import TrainingError, WeightsError, load_mnist, load_model, train
+from lenet_digits.storage.shipped import WEIGHTS_FILE, shipped_weights
+from lenet_digits.training import loop as training
+from lenet_digits.training.checkpoint import CHECKPOINT_FILE, METRICS_FILE
+from lenet_digits.training.recipes import Recipe
 
 DATA = Path(__file__).parent.parent / "data"
 LIMIT = 300  # digits

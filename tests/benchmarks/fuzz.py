@@ -28,7 +28,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from lenet_digits import predict
-from lenet_digits.images import METHODS, NoInkError, UnreadableImageError, canvas_steps
+from lenet_digits.reading.canvas import METHODS, canvas_steps
+from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
 
 MAX_SECONDS = 2.0  # of processor time, for one picture
 MAX_GROWTH = 300  # MB of memory, at the peak, above what the libraries take

@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["PIL", "lenet_digits"], enable_loader_o
     from PIL import Image
 
     Image.init()  # loads every format's module, else loaded later and not instrumented
-    from lenet_digits.images import METHODS
+    from lenet_digits.reading.canvas import METHODS
     from tests.benchmarks.fuzz import DTYPES, MAX_SECONDS, damaged, outcome, peak, seeds
 
 MAX_LENGTH = 20_000  # bytes of an input

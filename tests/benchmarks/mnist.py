@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lenet_digits.calibration import Reliability
-from lenet_digits.checkpoint import load_model
-from lenet_digits.hub import WEIGHTS_FILE
-from lenet_digits.mnist import Digits, load_mnist
-from lenet_digits.plotting import plot_mistakes, save_figure
-from lenet_digits.training import METRICS_FILE, RECIPES, as_canvases
+from lenet_digits.figures import plot_mistakes, save_figure
+from lenet_digits.model import load_model
+from lenet_digits.storage.shipped import WEIGHTS_FILE
+from lenet_digits.training.checkpoint import METRICS_FILE
+from lenet_digits.training.evaluation import Reliability, as_canvases
+from lenet_digits.training.mnist import Digits, load_mnist
+from lenet_digits.training.recipes import RECIPES
 
 RESULTS = Path(__file__).parent / "results" / "mnist.json"
 WEIGHTS = Path(__file__).parent.parent.parent / "weights"

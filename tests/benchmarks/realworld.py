@@ -32,12 +32,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from lenet_digits.calibration import Reliability, wilson
-from lenet_digits.checkpoint import load_model
-from lenet_digits.hub import WEIGHTS_FILE, weights_directory
-from lenet_digits.images import CanvasSteps, canvas_steps
-from lenet_digits.model import LeNet5
-from lenet_digits.prediction import Prediction, predict_steps
+from lenet_digits.model import LeNet5, load_model
+from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
+from lenet_digits.reading.prediction import Prediction, predict_steps
+from lenet_digits.storage.shipped import WEIGHTS_FILE, weights_directory
+from lenet_digits.training.evaluation import Reliability, wilson
 
 HEADLINE = ("sketch", "sketch2", "sketch3", "canvas", "tiny28", "scans", "photos")
 DIAGNOSTIC = (

@@ -16,9 +16,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from lenet_digits.calibration import Reliability, wilson
-from lenet_digits.plotting import plot_reliability, save_figure
+from lenet_digits.figures import plot_reliability, save_figure
 from lenet_digits.publishing import RELIABILITY_FILE, prepare, weaknesses
+from lenet_digits.training.evaluation import Reliability, wilson
 
 ROOT = Path(__file__).parent.parent.parent
 README, METRICS = ROOT / "README.md", ROOT / "weights/metrics.json"

@@ -37,7 +37,7 @@ Side = Callable[[], object]
 AND_MEMORY = """
 import sys
 from pathlib import Path
-from lenet_digits.cli import main
+from lenet_digits.cli.entry import main
 code = main()
 status = Path("/proc/self/status")
 if status.exists():
@@ -73,7 +73,7 @@ def epoch(given: argparse.Namespace) -> dict[str, Any]:
 def target(given: argparse.Namespace) -> dict[str, Any]:
     """From nothing to 98.56% of the test digits."""
     from lenet_digits import train
-    from lenet_digits.training import RECIPES
+    from lenet_digits.training.recipes import RECIPES
 
     digits = mnist(given.data)
     quicker = replace(RECIPES["quick"], epochs=1, batch_size=96, muon=7.0, warmup=0.05)
@@ -102,7 +102,7 @@ def gpu(given: argparse.Namespace) -> dict[str, Any]:
     import torch.nn.functional as F
 
     from lenet_digits import train
-    from lenet_digits.training import as_canvases
+    from lenet_digits.training.evaluation import as_canvases
 
     if not torch.cuda.is_available():
         raise MissingError("no GPU")
@@ -138,7 +138,7 @@ def forward_2(given: argparse.Namespace) -> dict[str, Any]:
 def forward(given: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
-    from lenet_digits.prediction import shipped_network
+    from lenet_digits.reading.prediction import shipped_network
 
     threads = int(os.environ["OMP_NUM_THREADS"])
     canvases = np.random.default_rng(0).random((1000, 28, 28), np.float32)
@@ -291,7 +291,7 @@ class UsualScript:
         from torchvision.transforms import ToTensor
 
         mnist(data)
-        from lenet_digits.mnist import default_root
+        from lenet_digits.training.mnist import default_root
 
         root = str(data or default_root())
         training, testing = (
@@ -332,7 +332,7 @@ def onnx_session(threads: int) -> Any:
         raise MissingError(f"no {error.name}") from None
     from safetensors.numpy import load
 
-    from lenet_digits.hub import shipped_weights
+    from lenet_digits.storage.shipped import shipped_weights
 
     pool = {"kernel_shape": [2, 2], "strides": [2, 2]}
     steps: list[tuple[str, str, dict[str, Any]]] = [

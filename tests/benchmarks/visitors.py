@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_digits import predict
-from lenet_digits.strokes import draw_digits
+from lenet_digits.training.drawing import draw_digits
 
 ROOT = Path(__file__).parent.parent.parent
 API = "/gradio_api"

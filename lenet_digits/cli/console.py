@@ -1,0 +1,88 @@
+"""What all commands share: options, exit codes, and how they talk to the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+PROGRAM = "lenet-digits"
+FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141  # exit codes; argparse's own is 2, for bad usage
+
+
+def add_command(
+    commands: Any, name: str, summary: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    """A parser for one more command. Options that are not given are left out of its result."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        argument_default=argparse.SUPPRESS,
+    )
+    return parser
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the weights."""
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="weights to use: .safetensors, .pth, or OWNER/NAME[@REVISION] on the Hub (default: "
+        "shipped)",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the directory of MNIST."""
+    parser.add_argument(
+        "--data", metavar="DIR",
+        help="directory with MNIST/raw/ in it; what is missing is downloaded there (default: "
+        "LENET_DIGITS_DATA, or your cache directory)",
+    )  # fmt: skip
+
+
+def figure_path(name: str) -> Path:
+    """The type of options that name a figure: refuses a bad name before any work is done."""
+    if Path(name).suffix.lower() not in (".pdf", ".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"{name!r} must end in .png, .svg or .pdf")
+    return Path(name)
+
+
+def complain(message: str) -> None:
+    """Write one line to standard error, clear of a progress bar."""
+    line = f"{PROGRAM}: {printable(' '.join(message.split()))}"
+    if tqdm := sys.modules.get("tqdm"):  # there may be a progress bar to keep clear of
+        tqdm.tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, as one line."""
+    if isinstance(error, ModuleNotFoundError):  # the light installation has four packages only
+        return (
+            f"This needs {error.name}, which is not installed. Install everything: "
+            "pip install lenet-digits"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error).strip().split("\n")[0] or f"{type(error).__name__}."
+
+
+def printable(text: str) -> str:
+    """The text with all that could steer a terminal (controls, newlines, bidi marks) escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def close_output() -> None:
+    """Flush standard output or, if nobody takes it, drop it, so that Python's exit cannot fail."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,67 @@
+"""The command line: finds the command, runs it, and turns errors into one line.
+
+Heavy imports wait inside the commands, so that help and version come at once. An option that is
+not given is not passed on: the defaults are those of the functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+
+from lenet_digits import __version__
+from lenet_digits.cli.console import (
+    FAILED,
+    INTERRUPTED,
+    PIPE_CLOSED,
+    PROGRAM,
+    close_output,
+    complain,
+    reason,
+)
+from lenet_digits.cli.experiments import add_evaluate, add_samples, add_train, resuming
+from lenet_digits.cli.predicting import add_predict
+from lenet_digits.cli.serving import add_app, add_push, add_push_space
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Whatever goes wrong is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot spell must not kill
+            stream.reconfigure(errors="backslashreplace")
+    words = list(sys.argv[1:] if argv is None else argv)
+    options = vars(build_parser().parse_args(words))
+    run = options.pop("run")
+    try:
+        code: int = run(**options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        close_output()
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        advice = f" Go on where it stopped: {resuming(words)}" if words[0] == "train" else ""
+        complain(f"Interrupted.{advice}")
+        return INTERRUPTED
+    except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        complain(reason(error))
+        close_output()
+        return FAILED
+    return code
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each leaves its function in ``run``."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Read handwritten digits with LeNet-5, the network of 1998.",
+        epilog=f"More about a command: {PROGRAM} COMMAND --help",
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (
+        add_predict, add_train, add_evaluate, add_samples, add_app, add_push, add_push_space,
+    ):  # fmt: skip
+        add(commands)
+    return parser

@@ -1,0 +1,84 @@
+"""``app``, ``push`` and ``push-space``: the web app, here and on the Hub."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from lenet_digits.cli.console import add_command, add_weights
+
+
+def add_app(commands: Any) -> None:
+    """Add the command ``app``."""
+    parser = add_command(
+        commands, "app", "start the web app: draw or upload a digit in the browser"
+    )
+    parser.add_argument("--host", help="address to listen on (default: this machine alone)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: the first free one)")
+    parser.add_argument("--share", action="store_true", help="open a public link for a week")
+    add_weights(parser)
+    parser.set_defaults(run=_app)
+
+
+def _app(**options: Any) -> int:
+    from lenet_digits.demo.server import launch
+
+    launch(**options)
+    return 0
+
+
+def add_push(commands: Any) -> None:
+    """Add the command ``push``."""
+    parser = add_command(commands, "push", "check the shipped weights and upload them to the Hub")
+    _add_repository(parser)
+    parser.add_argument(
+        "--data", metavar="DIR",
+        help="directory with MNIST/raw/ in it: the stated accuracy is checked on all of its test "
+        "digits (default: on the sample that comes with the weights)",
+    )  # fmt: skip
+    parser.set_defaults(run=_push)
+
+
+def _push(*, repo: str, private: bool | None = None, data: str | None = None) -> int:
+    from lenet_digits.publishing import push
+    from lenet_digits.training.mnist import load_mnist
+
+    digits = None if data is None else load_mnist(data, download=False)[1]
+    commit = push(repo, private=private, digits=digits)
+    print(f"{_hub()}/{repo} has the weights, at {commit}.")
+    return 0
+
+
+def add_push_space(commands: Any) -> None:
+    """Add the command ``push-space``."""
+    parser = add_command(commands, "push-space", "upload the app, from a checkout, to a Space")
+    _add_repository(parser)
+    parser.add_argument(
+        "--source", metavar="DIR", help="checkout of this project (default: this directory)"
+    )
+    parser.add_argument(
+        "--hardware", metavar="NAME",
+        help="of a Space made here, say zero-a10g (default: the free CPU, which the Hub gives to "
+        "subscribers alone)",
+    )  # fmt: skip
+    parser.set_defaults(run=_push_space)
+
+
+def _push_space(*, repo: str, **options: Any) -> int:
+    from lenet_digits.publishing import push_space
+
+    commit = push_space(repo, **options)
+    print(f"{_hub()}/spaces/{repo} has the app, at {commit}.")
+    return 0
+
+
+def _add_repository(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("repo", metavar="OWNER/NAME", help="repository, made if there is none")
+    parser.add_argument(
+        "--private", action="store_true", help="make it private, if it is made here"
+    )
+
+
+def _hub() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")

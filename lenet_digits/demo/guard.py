@@ -1,0 +1,252 @@
+"""Stands between the web and Gradio: lets the app's own requests through and refuses the rest.
+
+Whoever is refused gets a status and one sentence, never a traceback or a path on the server. What
+Gradio would keep for ever is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import shutil
+import time
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_CALL = 2 * 2**20  # bytes of a call as JSON: hundreds of them may wait in memory
+MAX_HEADERS = 64 * 2**10  # bytes
+MAX_LARGE = 16  # requests larger than that, at any moment
+PATIENCE = 120.0  # seconds for a request to arrive
+BUSY = "The server has as many questions as it can take; ask again in a few seconds."
+SWEEP = 30.0  # seconds from one sweep to the next
+RESERVE = 256 * 2**20  # bytes of the disk that uploads leave free, or a tenth of a small one
+KEPT = 120.0  # seconds that a file is kept; Gradio deletes those that it remembers before that
+UPLOADS = b"uploads"  # what callers are told of the folder that their uploads lie in
+
+API = "/gradio_api/"
+PAGE = re.compile(r"(?!/gradio_api/|/monitoring|/login|/logout).*", re.DOTALL)
+OFFERED = {
+    "GET": r"info|openapi\.json|startup-events|app_id|theme\.css|heartbeat/[^/]+|queue/data"
+    r"|call/(v2/)?[^/]+/[^/]+",
+    "POST": r"upload|component_server|queue/join|call/(v2/)?[^/]+|cancel|reset",
+}
+HOSTS = re.compile(rb"([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(, *[^,]*)*", re.ASCII)
+
+log = logging.getLogger(__name__)
+
+
+class Guard:
+    """Middleware around Gradio's app.
+
+    Requests reach Gradio only at the addresses in `OFFERED`, and only once they have arrived whole,
+    in `PATIENCE`, with `MAX_CALL` bytes at most, or `max_bytes` where pictures are sent. Headers
+    that contradict each other are refused.
+
+    Args:
+        uploads: the folder of uploads; callers are told of it as `UPLOADS`.
+        max_bytes: of an upload, or of a picture that the page sends.
+    """
+
+    def __init__(self, app: ASGIApp, *, uploads: str, max_bytes: int) -> None:
+        self.app = app
+        self.folder = Path(uploads)
+        self.uploads = json.dumps(uploads)[1:-1].encode()
+        self.max_bytes = max_bytes
+        self.large = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            await send(message)
+            started = True
+
+        try:
+            place = _place(scope)
+            _check_headers(scope, others_see=bool(place))
+            with ExitStack() as stack:
+                body = await self._body(scope, receive, place, stack)
+                await self._pass_on(scope, body, receive, answer, place)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            reply = refusal(Request(scope), error)
+            if started:  # an event stream that breaks off: end it as such streams end
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await reply(scope, receive, send)
+
+    async def _body(self, scope: Scope, receive: Receive, place: str, stack: ExitStack) -> bytes:
+        limit = self.max_bytes if place in ("upload", "component_server") else MAX_CALL
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        size = int(declared[:18]) if declared.isdigit() else 0
+        body = bytearray()
+        with anyio.move_on_after(PATIENCE):
+            while max(size, len(body)) <= limit:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                if len(body) <= MAX_CALL < len(body) + len(message.get("body", b"")):
+                    stack.enter_context(self._one_more_large())
+                body += message.get("body", b"")
+                if not message.get("more_body") and len(body) <= limit:
+                    return bytes(body)
+            most = f"A request here may have {limit // 2**20} MB"
+            other = "." if limit > MAX_CALL else "; upload what is larger, for /predict_image."
+            raise HTTPException(413, most + other)
+        raise HTTPException(408, f"The request did not arrive within {PATIENCE:.0f} seconds.")
+
+    @contextmanager
+    def _one_more_large(self) -> Iterator[None]:
+        if self.large >= MAX_LARGE:
+            raise HTTPException(503, BUSY)
+        self.large += 1
+        try:
+            yield
+        finally:
+            self.large -= 1
+
+    async def _pass_on(
+        self, scope: Scope, body: bytes, receive: Receive, send: Send, place: str
+    ) -> None:
+        """The request to Gradio, with the folder of uploads in place of its name."""
+        if place == "upload":
+            _check_room(self.folder, len(body))
+            scope["query_string"] = b""  # Gradio keeps a record of each `upload_id` for ever
+            send = _replacing(self.uploads, UPLOADS, send)
+        elif place != "component_server":
+            body = re.sub(rb'"%b(?=[/\\])' % UPLOADS, lambda _: b'"' + self.uploads, body)
+        unread = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_whole() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self.app(scope, receive_whole, send)
+
+
+def _replacing(old: bytes, new: bytes, send: Send) -> Send:
+    """Sends a response that comes in one piece, with one string in place of another."""
+    start: Message = {}
+
+    async def send_replaced(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+            return
+        body = message.get("body", b"").replace(old, new)
+        MutableHeaders(scope=start)["content-length"] = str(len(body))
+        await send(start)
+        await send({**message, "body": body})
+
+    return send_replaced
+
+
+def _place(scope: Scope) -> str:
+    """What is asked for of Gradio's API, "" if the page is; a 404 if neither is offered."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    method = scope["method"].replace("HEAD", "GET")
+    if method == "GET" and PAGE.fullmatch(path):
+        return ""
+    place = path.removeprefix(API).removesuffix("/")
+    if path.startswith(API) and method in OFFERED and re.fullmatch(OFFERED[method], place):
+        return place
+    raise HTTPException(404, "There is no such thing here; /gradio_api/info says what there is.")
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Refuses what would fill the disk; uploads of before are deleted within minutes."""
+    disk = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
+    if disk.free - size < min(RESERVE, disk.total // 10):
+        raise HTTPException(503, BUSY)
+
+
+def _check_headers(scope: Scope, *, others_see: bool) -> None:
+    """Refuses headers that say two things, and drops those that Gradio would believe in vain.
+
+    It takes its own address from them. The page tells it to its asker alone, and needs it where a
+    proxy is in between; what a call tells it, it may tell other callers.
+    """
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    names = {name for name, _ in headers}
+    hosts = [value for name, value in headers if name in (b"host", b"x-forwarded-host")]
+    if not all(map(HOSTS.fullmatch, hosts)) or names >= {b"content-length", b"transfer-encoding"}:
+        raise HTTPException(400, "The headers contradict each other, or name a host that is none.")
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
+        raise HTTPException(431, f"The headers may have {MAX_HEADERS // 2**10} kB.")
+    dropped = {b"x-gradio-server"} | ({b"host", b"x-forwarded-host"} if others_see else set())
+    scope["headers"] = [(name, value) for name, value in headers if name not in dropped]
+
+
+def refusal(request: Request, error: Exception) -> JSONResponse:
+    """A status and a sentence for any error: the caller's fault unless it can have been ours.
+
+    Gradio lets calls that it cannot parse fail somewhere within. That is not so if the error comes
+    from the operating system, or has passed through this package's own code.
+    """
+    if isinstance(error, HTTPException):
+        headers = {"retry-after": "5"} if error.status_code == 503 else None
+        sentence = BUSY if error.status_code == 503 else error.detail
+        return JSONResponse({"detail": sentence}, error.status_code, headers)
+    files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    here = Path(__file__)
+    package = here.parents[1]
+    ours = here in files[-1:] or any(f.is_relative_to(package) and f != here for f in files)
+    if ours or isinstance(error, OSError):
+        log.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
+        return JSONResponse({"detail": "The server failed at this; its log says how."}, 500)
+    log.info("%s %r: %r", request.method, request.scope["path"], error)
+    sentence = "This call cannot be read; /gradio_api/info says what calls are like."
+    return JSONResponse({"detail": sentence}, 400)
+
+
+@asynccontextmanager
+async def swept(app: Any) -> AsyncIterator[None]:
+    """The lifespan of a Gradio app that is swept while it runs."""
+
+    async def keep_sweeping() -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            sweep(app, kept=KEPT)
+
+    sweeping = asyncio.create_task(keep_sweeping())
+    yield
+    sweeping.cancel()
+
+
+def sweep(app: Any, *, kept: float) -> None:
+    """Deletes what Gradio forgets: odd uploads, empty folders, notes of answers never fetched.
+
+    To be called in the app's event loop alone: no upload must lose its folder while it arrives.
+
+    Args:
+        app: Gradio's; everything in its folder of uploads is the app's own.
+        kept: age in seconds up to which files stay.
+    """
+    for path in sorted(Path(app.uploaded_file_dir).rglob("*"), reverse=True):  # folders come last
+        with suppress(OSError):  # a folder that is not empty, or gone already
+            if path.stat().st_mtime <= time.time() - kept:
+                path.rmdir() if path.is_dir() else path.unlink()
+    queue = app.get_blocks()._queue
+    waiting = queue.pending_messages_per_session.keys()
+    for caller in queue.pending_event_ids_session.keys() - waiting:
+        del queue.pending_event_ids_session[caller]
+
+
+HANDLERS = {503: refusal, RequestValidationError: refusal, Exception: refusal}

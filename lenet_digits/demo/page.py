@@ -1,0 +1,298 @@
+"""The page: draw a digit or drop a picture, and see what the network makes of it.
+
+The page's own parts are in ``static/``. Pictures travel inside the request and are never written
+to disk, except those that API callers upload, which are deleted within a minute or two. The shipped
+weights do not need torch; other weights do, and import it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from lenet_digits import __version__
+from lenet_digits.demo.answers import MAX_BYTES, describe, from_data_url
+from lenet_digits.reading.canvas import canvas_steps
+from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
+from lenet_digits.reading.prediction import Prediction, predict, predict_steps
+from lenet_digits.storage.shipped import examples_directory, weights_directory
+
+if TYPE_CHECKING:
+    from lenet_digits.model import LeNet5
+
+KEPT = 60  # seconds that an upload is kept
+
+SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a plain ground
+    "0-marker",
+    "0-slashed",
+    "1-long-up-stroke",
+    "3-transparent",
+    "4-pencil",
+    "7-corner",
+)
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).parent / "static"
+
+
+def static_file(name: str) -> str:
+    """The text of a file in ``static/``."""
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+# Page ------------------------------------------------------------------------------------------
+
+
+def _reader(
+    source: str, answer: Callable[[ImageInput], dict[str, Any]], *, nothing: str, blank: str
+) -> gr.HTML:
+    """A place for pictures, ``sketchpad`` or ``upload``, with the answer beside it.
+
+    One component rather than several joined by events: its script numbers the questions it asks
+    `read`, and drops the answer to any but the latest, so that no older picture's is ever shown.
+    """
+
+    def read(picture: str) -> dict[str, Any]:
+        try:
+            return answer(from_data_url(picture))
+        except NoInkError:
+            return {"verdict": "nothing", "headline": "", "note": blank}
+        except UnreadableImageError as error:
+            return {"verdict": "problem", "headline": "No answer", "note": str(error)}
+
+    template = static_file(f"{source}.html") + static_file("answer.html")
+    # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
+    return gr.HTML(
+        html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()).replace(
+            "@examples@", _examples(source)
+        ),
+        js_on_load=static_file("answer.js") + static_file(f"{source}.js") + READY,
+        server_functions=[read],
+        apply_default_css=False,
+        nothing={"verdict": "nothing", "headline": "", "note": nothing},
+        limit=MAX_BYTES,
+    )
+
+
+READY = 'element.dataset.ready = "";'  # shown before its script runs; tests must not draw too soon
+
+
+def _bars() -> str:
+    return "".join(
+        f'<li><span aria-hidden="true">{digit}</span><span role="meter" aria-label="{digit}" '
+        'aria-valuemin="0" aria-valuemax="100" aria-valuenow="0"><i></i></span>'
+        '<span class="share" aria-hidden="true"></span></li>'
+        for digit in range(10)
+    )
+
+
+def example_pictures() -> list[Path]:
+    """The example pictures that come with the package, sorted by name."""
+    pictures = examples_directory().glob("[0-9a-z]*-*.*")
+    return sorted(path for path in pictures if path.suffix in (".png", ".jpg"))
+
+
+def _examples(source: str) -> str:
+    pictures = [
+        picture for picture in example_pictures() if source == "upload" or picture.stem in SKETCHES
+    ]
+    if not pictures:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-file="examples/{picture.name}" title="{name}">'
+        f'<img src="examples/{picture.name}" alt="Example: {name}" loading="lazy"></button>'
+        for picture in pictures
+        for name in [html.escape(picture.stem.replace("-", ", ", 1).replace("-", " "))]
+    )
+    return f'<div class="examples" role="group" aria-label="Examples">{buttons}</div>'
+
+
+# About -----------------------------------------------------------------------------------------
+
+
+def _about(weights_note: str, metrics: dict[str, Any]) -> str:
+    figures = ""
+    if metrics:
+        mnist = {"accuracy": metrics["accuracy"], "count": sum(map(sum, metrics["confusion"]))}
+        figures = f"<h2>How often it is right</h2>{_table({'MNIST test digits': mnist})}"
+    if real := metrics.get("real_input"):
+        short = {what.partition(": ")[2] or what: result for what, result in real.items()}
+        figures += f"<details><summary>On other input</summary>{_table(short)}</details>"
+    epochs = metrics.get("epochs", [])
+    curves = ""
+    if len(epochs) > 1:
+        cost = _curve("Training cost", [epoch["train_loss"] for epoch in epochs])
+        accuracy = [100 * epoch["test_accuracy"] for epoch in epochs]
+        curves = f"<h2>How it learned</h2>{cost}{_curve('Test accuracy, %', accuracy)}"
+    return static_file("about.html").format(
+        figures=figures,
+        curves=curves,
+        weights=html.escape(weights_note),
+    )
+
+
+def _table(results: dict[str, dict[str, Any]]) -> str:
+    rows = "".join(
+        f"<tr><th scope=row>{html.escape(what)}</th><td>{result['accuracy']:.2%}</td>"
+        f"<td>{result['count']:,}</td></tr>"
+        for what, result in results.items()
+    )
+    head = "<tr><th>Pictures</th><th>Right</th><th>Of</th></tr>"
+    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+FILL_IN_ORIGIN = """
+    for (const place of element.querySelectorAll(".origin")) place.textContent = location.origin;
+"""
+
+
+def _curve(title: str, values: list[float]) -> str:
+    """A small line chart over the epochs, as SVG that takes its colours from the page."""
+    low, high = min(values), max(values)
+    span = (high - low) or 1
+    points = " ".join(
+        f"{300 * i / (len(values) - 1):.1f},{90 - 80 * (value - low) / span:.1f}"
+        for i, value in enumerate(values)
+    )
+    return f"""<figure class="curve"><figcaption>{title}</figcaption>
+        <svg viewBox="0 0 300 100" role="img" preserveAspectRatio="none" aria-label="{title}: from
+        {values[0]:.4g} after epoch 1 to {values[-1]:.4g} after epoch {len(values)}">
+        <polyline points="{points}" vector-effect="non-scaling-stroke"/></svg>
+        <p><span>epoch 1: {values[0]:.4g}</span><span>epoch {len(values)}: {values[-1]:.4g}</span>
+        </p></figure>"""
+
+
+def _metrics() -> dict[str, Any]:
+    path = weights_directory() / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+# API -------------------------------------------------------------------------------------------
+
+
+def _api(read: Callable[[ImageInput], Prediction]) -> None:
+    """The two endpoints that programs may call; there are no others."""
+
+    def predict_image(image: bytes | None) -> dict[str, Any]:
+        try:
+            return read(image or b"").to_dict()
+        except (NoInkError, UnreadableImageError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    def predict_drawing(drawing: str) -> dict[str, Any]:
+        try:
+            return read(from_data_url(drawing)).to_dict()
+        except (NoInkError, UnreadableImageError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    image = gr.File(label="image", type="binary", visible=False)
+    move = image.async_move_resource_to_block_cache
+
+    async def move_local(path: str) -> str:
+        if path.startswith(("http://", "https://")):
+            raise gr.Error("Send the picture itself, not a link to it.", print_exception=False)
+        return str(await move(path))
+
+    image.async_move_resource_to_block_cache = move_local  # Gradio would fetch the link
+    drawing = gr.Textbox(label="drawing", visible=False)
+    result = gr.JSON(label="answer", visible=False)
+    result.api_info = lambda: ANSWER_SCHEMA
+    for function, source, description in (
+        (predict_image, image, "Reads the digit in a picture file."),
+        (
+            predict_drawing,
+            drawing,
+            "Reads a drawing sent as a data URL, as a canvas makes it: 2 MB at most.",
+        ),
+    ):
+        gr.on([], function, source, result, api_name=function.__name__, api_description=description)
+
+
+ANSWER_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "digit": {"type": "integer"},
+        "confidence": {"type": "number"},
+        "is_digit": {"type": "boolean"},
+        "outlier_score": {"type": "number"},
+        "probabilities": {"type": "array", "items": {"type": "number"}},
+    },
+}
+
+
+def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) -> gr.Blocks:
+    """The app, ready to launch (see `launch_options`) or to mount.
+
+    Args:
+        model: what reads the digits; the shipped weights by default.
+        weights_note: a sentence for the page: which weights these are, and from where.
+    """
+    origin = "given by the program" if model else f"shipped with lenet-digits {__version__}"
+    weights_note = weights_note or f"Weights {origin}."
+
+    def predicted(picture: ImageInput) -> Prediction:
+        return predict(picture, model=model)
+
+    def answer(picture: ImageInput) -> dict[str, Any]:
+        steps = canvas_steps(picture)
+        return describe(predict_steps(steps, model=model), steps)
+
+    with gr.Blocks(
+        title="lenet-digits", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT)
+    ) as demo:
+        gr.HTML(static_file("header.html"), apply_default_css=False)
+        with gr.Tabs():
+            with gr.Tab("Sketchpad"):
+                _reader("sketchpad", answer, nothing="Nothing drawn yet", blank="Nothing drawn yet")
+            with gr.Tab("Upload"):
+                _reader(
+                    "upload",
+                    answer,
+                    nothing="No picture yet",
+                    blank="No ink found in this picture",
+                )
+            with gr.Tab("About"):
+                gr.HTML(
+                    _about(weights_note, _metrics()),
+                    js_on_load=FILL_IN_ORIGIN,
+                    apply_default_css=False,
+                )
+        gr.HTML(
+            f'<div class="colophon"><p>{html.escape(weights_note)}</p>'
+            f"<p>lenet-digits {__version__}</p></div>",
+            apply_default_css=False,
+        )
+        _api(predicted)
+    _explain_refusals(demo)
+    return demo
+
+
+def _explain_refusals(demo: gr.Blocks) -> None:
+    """Says what is wrong with a call whose data are not what the endpoint takes.
+
+    Gradio would say nothing to the caller, and fill the log with tracebacks.
+    """
+    preprocess = demo.preprocess_data
+
+    async def preprocess_data(*args: Any, **options: Any) -> list[Any]:
+        try:
+            data: list[Any] = await preprocess(*args, **options)
+        except gr.Error:
+            raise
+        except Exception as error:
+            log.info("%r", error)
+            raise gr.Error(
+                "This call cannot be read: send what /gradio_api/info says, and call "
+                f"/predict_image within {KEPT} seconds of the upload.",
+                print_exception=False,
+            ) from None
+        return data
+
+    demo.preprocess_data = preprocess_data

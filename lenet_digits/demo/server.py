@@ -1,0 +1,156 @@
+"""Serves the app: where it listens, which weights it reads with, and what it cleans up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
+
+from lenet_digits.demo.answers import MAX_BYTES
+from lenet_digits.demo.guard import HANDLERS, Guard, swept
+from lenet_digits.demo.page import build_demo, example_pictures, static_file
+from lenet_digits.reading.prediction import shipped_network
+
+if TYPE_CHECKING:
+    from lenet_digits.model import LeNet5
+
+MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
+MAX_THREADS = 4  # pictures read at once: a large one takes up to 250 MB of memory
+PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
+
+log = logging.getLogger(__name__)
+
+
+def launch(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+    weights: str | None = None,
+) -> None:
+    """Serves the app until interrupted.
+
+    Args:
+        host: the address to listen on; 127.0.0.1 unless ``GRADIO_SERVER_NAME`` says otherwise.
+        port: the port; the first free one from 7860 unless ``GRADIO_SERVER_PORT`` is set.
+        share: whether to ask Gradio for a public link.
+        weights: a weights file, or "owner/name@revision" on the Hub; by default what
+            ``LENET_DIGITS_WEIGHTS`` says, or else the shipped file. If it cannot be used, or not
+            within `PATIENCE`, the shipped file serves instead, and log and page say so.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # else memory grows with each call
+    # Gradio asks itself for a page as it starts, and must not ask a proxy for it.
+    direct = (os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "localhost", "127.0.0.1")
+    os.environ["no_proxy"] = ",".join(filter(None, direct))
+    model, note = _load(weights or os.environ.get("LENET_DIGITS_WEIGHTS"))
+    with _uploads_folder():
+        demo = build_demo(model, weights_note=note)
+        demo.queue(max_size=MAX_WAITING)
+        # Gradio keeps a message queue of each of the last 2,000 callers, 40 MB in all.
+        demo._queue.pending_messages_per_session.max_size = 2 * MAX_WAITING
+        options = launch_options()
+        options["app_kwargs"]["lifespan"] = swept
+        demo.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            prevent_thread_lock=True,
+            **options,
+        )
+        _warm_up()
+        demo.block_thread()
+
+
+def launch_options() -> dict[str, Any]:
+    """What Gradio's own `launch` needs to know of this app besides where to listen."""
+    return {
+        "theme": _theme(),
+        "css": static_file("demo.css"),
+        "head": '<meta name="color-scheme" content="light dark">',
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "max_file_size": MAX_BYTES,
+        "state_session_capacity": 50,
+        "show_error": False,
+        "enable_monitoring": False,
+        "max_threads": MAX_THREADS,
+        "app_kwargs": {
+            "routes": [Route("/examples/{name}", _example)],
+            "middleware": [
+                Middleware(Guard, uploads=get_upload_folder(), max_bytes=MAX_BYTES * 4 // 3 + 2**16)
+            ],
+            "exception_handlers": HANDLERS,
+        },
+    }
+
+
+def _theme() -> gr.themes.Base:
+    sans = ["ui-sans-serif", "system-ui", "sans-serif"]
+    mono = ["ui-monospace", "Consolas", "monospace"]
+    return gr.themes.Base(font=sans, font_mono=mono).set(
+        body_background_fill="#f6f2e8",
+        body_background_fill_dark="#14181d",
+        body_text_color="#20293a",
+        body_text_color_dark="#e8e2d5",
+    )
+
+
+def _example(request: Request) -> FileResponse:
+    """The file of an example: the only files that the app gives out, besides Gradio's own."""
+    for picture in example_pictures():
+        if picture.name == request.path_params["name"]:
+            return FileResponse(picture)
+    raise HTTPException(404, "There is no such example.")
+
+
+@contextmanager
+def _uploads_folder() -> Iterator[None]:
+    """A folder of the app's own for what callers upload; it goes when the app is ended."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    parent = os.environ.get("GRADIO_TEMP_DIR")
+    if parent:
+        Path(parent).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lenet-digits-", dir=parent) as folder:
+        os.environ["GRADIO_TEMP_DIR"] = gr.routes.DEFAULT_TEMP_DIR = folder
+        try:
+            yield
+        finally:
+            os.environ["GRADIO_TEMP_DIR"] = parent or ""
+
+
+def _warm_up() -> None:
+    """Load what the first answer needs, so that its visitor need not wait for it."""
+    shipped_network()
+
+
+def _load(weights: str | None) -> tuple[LeNet5 | None, str | None]:
+    if not weights:
+        return None, None
+    name = Path(weights).name if Path(weights).exists() else weights
+    import torch
+
+    from lenet_digits.model import load_model
+
+    torch.set_num_threads(1)  # answers side by side, not each on all cores: a canvas is small
+    try:
+        return load_model(weights, timeout=PATIENCE), f"Weights from {name}."
+    except (ValueError, OSError) as error:
+        log.warning("%s The shipped weights are used instead.", error)
+        return None, f"{name} could not be used; reading with the weights shipped."

@@ -1,0 +1,305 @@
+"""Figures from results: curves, samples, probabilities, confusion, reliability, steps, mistakes.
+
+Knows how results look on paper; knows nothing of files to read, of training or of the command line.
+Every function returns a `matplotlib.figure.Figure` and touches neither pyplot nor a screen.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lenet_digits.model import NUM_CLASSES
+from lenet_digits.reading.canvas import CanvasSteps
+from lenet_digits.reading.prediction import Prediction, percent
+from lenet_digits.storage.files import write_atomically
+from lenet_digits.training.evaluation import BINS, Evaluation, Reliability, wilson
+from lenet_digits.training.loop import EpochRecord
+from lenet_digits.training.mnist import Digits
+
+PAPER, INK, TEAL, PALE, RED = "#fbfaf7", "#1d2b2a", "#2f6f6a", "#b9c7c5", "#b5482f"
+INK_ON_PAPER = LinearSegmentedColormap.from_list("ink on paper", [PAPER, INK])
+RIGHT_ANSWERS = LinearSegmentedColormap.from_list("right answers", [PAPER, "#8fb8b2"])
+WRONG_ANSWERS = LinearSegmentedColormap.from_list("wrong answers", ["#f7e3dc", RED])
+
+DPI = 150  # a figure 7 inches wide has 1,050 pixels: sharp at the width of a README
+STYLE: Any = {
+    "axes.edgecolor": PALE,
+    "axes.facecolor": PAPER,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "large",
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": PAPER,
+    "figure.titlesize": "large",
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "grid.color": "#e3e8e6",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+FORMATS = ("pdf", "png", "svg")  # by the suffix of the file's name
+MISTAKES_SHOWN = 150
+
+
+def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
+    """Write a figure in the format its file name ends in; it appears whole or not at all.
+
+    Raises ValueError for a name that ends in none of `FORMATS`, OSError where it cannot be written.
+    """
+    target = Path(path)
+    if target.suffix[1:].lower() not in FORMATS:
+        raise ValueError(
+            f"{target.name} names no format for a figure: end it in .{', .'.join(FORMATS)}."
+        )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=DPI)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, buffer.getvalue())
+
+
+@matplotlib.rc_context(STYLE)
+def plot_cost(epochs: Sequence[EpochRecord]) -> Figure:
+    """The training cost, mean cross-entropy in nats, against epochs."""
+    return _curve(
+        "Training cost",
+        epochs,
+        [record.train_loss for record in epochs],
+        "mean cross-entropy (nats)",
+        "{:.4f}",
+    )
+
+
+@matplotlib.rc_context(STYLE)
+def plot_accuracy(epochs: Sequence[EpochRecord], *, digits: str = "the test digits") -> Figure:
+    """The accuracy on the test digits, or on whichever ``digits`` names, against epochs."""
+    figure = _curve(
+        f"Accuracy on {digits}",
+        epochs,
+        [record.test_accuracy for record in epochs],
+        "share read right",
+        "{:.2%}",
+    )
+    figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def _curve(
+    title: str, epochs: Sequence[EpochRecord], values: Sequence[float], unit: str, form: str
+) -> Figure:
+    figure = Figure(figsize=(7, 3.6))
+    axes = figure.add_subplot(title=title, xlabel="epoch", ylabel=unit)
+    numbers = [record.epoch for record in epochs]
+    axes.plot(numbers, values, color=TEAL, linewidth=2)
+    axes.plot(numbers[-1], values[-1], "o", color=TEAL)
+    axes.annotate(
+        form.format(values[-1]),
+        (numbers[-1], values[-1]),
+        xytext=(7, 0),
+        textcoords="offset points",
+        va="center",
+        color=TEAL,
+        weight="bold",
+        annotation_clip=False,
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.margins(x=0.02)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_samples(digits: Digits, *, title: str = "", columns: int = 10) -> Figure:
+    """A grid of digits, each with its label above it."""
+    labels = [str(label) for label in digits.labels.tolist()]
+    return _page(digits.images.numpy(), labels, title, columns, TEAL)
+
+
+@matplotlib.rc_context(STYLE)
+def plot_mistakes(digits: Digits, answers: Tensor) -> Figure:
+    """A page of the digits that were read wrong, each headed by its label and the answer.
+
+    ``answers``: (N,) integers in 0..9. The first `MISTAKES_SHOWN` are shown.
+    """
+    wrong = (answers.cpu() != digits.labels).nonzero().flatten()
+    title = f"{len(wrong):,} of {len(digits):,} digits read wrong  (label → answer)"
+    if len(wrong) > MISTAKES_SHOWN:
+        title += f", the first {MISTAKES_SHOWN}"
+    shown = wrong[:MISTAKES_SHOWN]
+    pairs = zip(digits.labels[shown].tolist(), answers.cpu()[shown].tolist(), strict=True)
+    captions = [f"{label} → {answer}" for label, answer in pairs]
+    return _page(digits.images[shown].numpy(), captions, title, 10, RED)
+
+
+def _page(
+    images: NDArray[np.uint8], captions: Sequence[str], title: str, columns: int, color: str
+) -> Figure:
+    """Digits, (N, 28, 28) uint8, side by side in rows, each under its caption."""
+    columns = max(1, min(columns, len(images)))
+    rows = max(1, math.ceil(len(images) / columns))
+    wide, high = 34, 40  # pixels of a cell: the digit, air, and above it the caption
+    page = np.zeros((rows * high, columns * wide), np.uint8)
+    figure = Figure(figsize=(max(3.5, 0.7 * columns), 0.82 * rows + 0.5))
+    axes = figure.add_subplot(title=title)
+    axes.set_axis_off()
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        top, left = index // columns * high + 10, index % columns * wide + 3
+        page[top : top + 28, left : left + 28] = image
+        axes.text(left + 14, top - 1, caption, ha="center", va="bottom", color=color, size=9)
+    axes.imshow(page, cmap=INK_ON_PAPER, vmin=0, vmax=255)
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_probabilities(prediction: Prediction) -> Figure:
+    """The ten probabilities as bars, the answer's in a colour of its own."""
+    figure = Figure(figsize=(5, 2.6))
+    axes = figure.add_subplot(title=_verdict(prediction))
+    _bars(axes, prediction)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def _bars(axes: Axes, prediction: Prediction) -> None:
+    answer = TEAL if prediction.is_digit else RED
+    colors = [answer if digit == prediction.digit else PALE for digit in range(NUM_CLASSES)]
+    axes.bar(range(NUM_CLASSES), prediction.probabilities, color=colors)
+    axes.set(xticks=range(NUM_CLASSES), ylim=(0, 1), yticks=(0, 0.5, 1))
+
+
+def _verdict(prediction: Prediction) -> str:
+    best = f"{prediction.digit} at {percent(prediction.confidence)}"
+    return best if prediction.is_digit else f"not a digit (if it were: {best})"
+
+
+@matplotlib.rc_context(STYLE)
+def plot_confusion(evaluation: Evaluation) -> Figure:
+    """The confusion matrix: right answers in one colour, mistakes in another, both counted."""
+    counts: NDArray[Any] = evaluation.confusion.numpy()
+    right = np.eye(NUM_CLASSES, dtype=bool)
+    figure = Figure(figsize=(7, 6.4))
+    axes = figure.add_subplot(
+        title=f"{evaluation.count - evaluation.errors:,} of {evaluation.count:,} digits read right:"
+        f" {evaluation.accuracy:.2%}",
+        xlabel="read as",
+        ylabel="label",
+        xticks=range(NUM_CLASSES),
+        yticks=range(NUM_CLASSES),
+    )
+    axes.grid(False)
+    most = max(1, int(counts[~right].max()))
+    axes.imshow(np.where(right, counts, np.nan), cmap=RIGHT_ANSWERS, vmin=0)
+    axes.imshow(
+        np.where(~right & (counts > 0), counts, np.nan), cmap=WRONG_ANSWERS, vmax=most, vmin=1
+    )
+    for (label, answer), count in np.ndenumerate(counts):
+        dark = label != answer and count > most / 2
+        axes.text(
+            answer,
+            label,
+            f"{count:,}" if count else "·",
+            ha="center",
+            va="center",
+            color=PAPER if dark else INK if count else PALE,
+        )
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_reliability(results: Mapping[str, Reliability]) -> Figure:
+    """Reliability diagrams side by side, by name: accuracy against confidence, `BINS` bins.
+
+    Below each, on a logarithmic scale, the share of answers in every bin. The lines through the
+    points are 95 % intervals: a bin of three answers says little.
+    """
+    figure = Figure(figsize=(4.2 * len(results), 4.8))
+    grid = figure.add_gridspec(2, len(results), height_ratios=[3, 1])
+    edges = np.linspace(0, 1, BINS + 1)
+    for column, (name, result) in enumerate(results.items()):
+        upper = figure.add_subplot(grid[0, column])
+        upper.set_title(f"{name}: ECE {result.error:.4f}", size="medium")
+        upper.plot((0, 1), (0, 1), color=PALE, linewidth=1, zorder=1)
+        for count, expected, right in zip(
+            result.counts, result.expected, result.right, strict=True
+        ):
+            if count:
+                where, low_high = expected / count, wilson(right, count)
+                upper.plot((where, where), low_high, color=TEAL, alpha=0.45, linewidth=2)
+                upper.plot(where, right / count, "o", color=TEAL, markersize=5)
+        upper.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), ylabel="share right" if not column else "")
+        upper.xaxis.set_major_formatter(PercentFormatter(1))
+        upper.yaxis.set_major_formatter(PercentFormatter(1))
+        lower = figure.add_subplot(grid[1, column])
+        total = sum(result.counts)
+        shares = [count / total for count in result.counts]
+        lower.bar(edges[:-1], shares, width=0.9 / BINS, align="edge", color=PALE)
+        lower.bar(edges[-2], shares[-1], width=0.9 / BINS, align="edge", color=TEAL)
+        lower.annotate(
+            f"{shares[-1]:.1%}",
+            (edges[-2], shares[-1]),
+            xytext=(-4, -1),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=TEAL,
+        )
+        lower.set_yscale("log")
+        lower.set(xlim=(0, 1.02), ylim=(0.5 / total, 1.5), xlabel="confidence")
+        lower.set_ylabel("share of\nthe digits" if not column else "")
+        lower.set_yticks([10**-n for n in range(math.ceil(math.log10(total)))], minor=False)
+        lower.minorticks_off()
+        lower.xaxis.set_major_formatter(PercentFormatter(1))
+        lower.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def plot_steps(pictures: Sequence[tuple[str, CanvasSteps, Prediction]]) -> Figure:
+    """How pictures were read, a row each: the picture, every step to the canvas, the bars.
+
+    ``pictures``: name, steps and prediction of each.
+    """
+    names = [name for name, _ in pictures[0][1].named()]
+    figure = Figure(figsize=(1.75 * len(names) + 3, 2.1 * len(pictures)))
+    grid = figure.add_gridspec(
+        len(pictures), len(names) + 1, width_ratios=[1.0] * len(names) + [1.6]
+    )
+    for row, (title, steps, prediction) in enumerate(pictures):
+        for column, (name, step) in enumerate(steps.named()):
+            axes = figure.add_subplot(grid[row, column])
+            axes.imshow(step, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(name, size=9)
+            axes.set(xticks=(), yticks=())
+            axes.spines[:].set_visible(False)
+            if column == 0:
+                left, top, right, bottom = steps.box
+                axes.add_patch(
+                    Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=TEAL)
+                )
+                short = title if len(title) <= 26 else f"{title[:12]}…{title[-13:]}"
+                axes.set_xlabel(short, size=8, loc="left", parse_math=False)
+        axes = figure.add_subplot(grid[row, -1])
+        axes.set_title(_verdict(prediction), size=9, weight="bold")
+        _bars(axes, prediction)
+        axes.set(yticks=())
+    return figure

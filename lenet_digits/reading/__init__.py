@@ -1,0 +1,1 @@
+"""From a picture to an answer, with NumPy, OpenCV, Pillow and safetensors alone."""

@@ -1,0 +1,102 @@
+"""Frames ink as MNIST framed its digits: pen width, 20-pixel box, centre of mass."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.pictures import Bytes, NoInkError
+
+IMAGE_SIZE = 28  # pixels: side of a canvas
+BOX_SIZE = 20  # pixels: longest side of a digit's bounding box on a canvas
+CENTRE = 15.0  # pixels from the canvas edge, at most: the centre of mass lands on 14 to 15
+STROKE = 2.0  # pixels: median stroke width of MNIST at 28x28 (twice the area over the perimeter)
+MARKER = 3.0  # pixels: what wider strokes become; MNIST's 99th percentile is 3.8
+
+Floats: TypeAlias = NDArray[np.float32]
+Canvas: TypeAlias = Floats  # (28, 28), ink 1 on background 0
+
+
+def set_pen(ink: Floats) -> Floats:
+    """The ink as a pen would have drawn it whose strokes are MNIST's on the canvas.
+
+    Hairlines are thickened to `STROKE`, lest they vanish, and markers thinned to `MARKER`, lest
+    they close the loops; what lies between is left as it is.
+    """
+    top, bottom, left, right = bounds(ink)
+    digit = ink[top:bottom, left:right]
+    scale = BOX_SIZE / max(digit.shape)
+    mask = (digit > 0.5).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
+    width = 2 * float(digit.sum()) / max(perimeter, 1.0) * scale  # pixels on the canvas
+    target = STROKE if width < 0.75 * STROKE else MARKER if width > 1.15 * MARKER else width
+    grow = round((target - width) / 2 / scale)
+    if -2 * grow >= min(digit.shape):
+        return ink  # thinned so far, nothing would be left of it
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
+    if grow > 0:
+        wide = cv2.copyMakeBorder(digit, grow, grow, grow, grow, cv2.BORDER_CONSTANT, value=0)
+        return np.asarray(cv2.dilate(wide, disc), np.float32)
+    thin = np.asarray(cv2.erode(ink, disc), np.float32)
+    return thin if thin.max() > 0.9 else ink
+
+
+def frame(ink: Floats) -> Canvas:
+    """MNIST's framing of (H, W) ink in [0, 1], as Yadav and Bottou (2019) reconstructed it.
+
+    The bounding box, made square, is area-averaged to 20 pixels, scaled to a peak of 1 in steps of
+    1/255, and shifted by whole pixels until its centre of mass is within half a pixel of index
+    14.0. Raises `NoInkError` where nothing is above 0.
+    """
+    top, bottom, left, right = bounds(ink)
+    height, width = bottom - top, right - left
+    side = max(height, width)
+    square = np.zeros((side, side), np.float32)
+    y, x = (side - height) // 2, (side - width) // 2
+    square[y : y + height, x : x + width] = ink[top:bottom, left:right]
+    while side < BOX_SIZE:  # double the pixels: area averaging only makes smaller
+        square, side = square.repeat(2, axis=0).repeat(2, axis=1), 2 * side
+    box = cv2.resize(square, (BOX_SIZE, BOX_SIZE), interpolation=cv2.INTER_AREA)
+    box = np.floor(box / box.max() * 255 + 0.5) / 255
+    mass = cv2.moments(box)
+    y, x = (int(CENTRE - 0.5 - mass[moment] / mass["m00"]) for moment in ("m01", "m10"))
+    guarded = np.zeros((IMAGE_SIZE + 2 * BOX_SIZE,) * 2, np.float32)
+    guarded[BOX_SIZE + y : 2 * BOX_SIZE + y, BOX_SIZE + x : 2 * BOX_SIZE + x] = box
+    return guarded[BOX_SIZE:-BOX_SIZE, BOX_SIZE:-BOX_SIZE].copy()
+
+
+def bounds(ink: NDArray[Any]) -> tuple[int, int, int, int]:
+    """Top, bottom, left, right (bottom and right exclusive) of what is above 0."""
+    left, top, width, height = cv2.boundingRect((ink > 0).astype(np.uint8))
+    if not width:
+        raise NoInkError("The picture shows no ink: is it blank?")
+    return top, top + height, left, left + width
+
+
+def already_framed(picture: Bytes) -> Canvas | None:
+    """The canvas itself, where the picture is one already.
+
+    That is a 28x28 picture framed as MNIST's are, up to polarity; or, light on pure black, one
+    that is nearly so, for such a picture was made to be a canvas, and what is over and above the
+    digit (a stray line) must not shrink it.
+    """
+    if picture.shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
+        return None
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    light_on_black = np.median(grey) == 0
+    if np.median(grey) > 127:
+        grey = 255 - grey
+    if grey.max() < 254 or np.median(grey) > 0:
+        return None
+    top, bottom, left, right = bounds(grey)
+    side = max(bottom - top, right - left)
+    off = max(
+        abs(np.average(np.arange(IMAGE_SIZE), weights=grey.sum(axis)) - 14.0) for axis in (0, 1)
+    )
+    if (19 <= side <= 20 and off <= 0.6) or (light_on_black and 19 <= side <= 25 and off <= 4):
+        return np.asarray(grey / 255, np.float32)
+    return None

@@ -1,0 +1,344 @@
+"""Finds the ink in a picture: first what is ink, then which ink is the one digit.
+
+The steps are: reduce the picture to a size that suits the work, put it on one ground, even out the
+light so that ink is bright on an even dark ground, apply a threshold, remove ruled lines, and keep
+the parts that belong to the digit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.pictures import Bytes, NoInkError
+
+EVEN_REACH = 0.33  # of the longest side: wider than any stroke, even a marker's
+UNEVEN_REACH = (
+    0.2  # of the longest side, on uneven ground: a wider reach would take shadows for ink
+)
+WORK_SIZE = 192  # pixels: the longest side at which ink is searched for; 7 times the canvas
+TINY_SIZE = 64  # pixels: a picture up to this longest side is enlarged to about twice this
+
+
+@dataclass(frozen=True, eq=False)
+class Ink:
+    """What is ink in a picture, before anything is said about which of it is a digit."""
+
+    contrast: Floats  # (H, W), ink bright on an even dark ground, noise smoothed
+    mask: Bytes  # (H, W), 1 where there is ink, ruled lines removed
+    floor: float  # the contrast above which a pixel counts as ink
+
+
+# Reduce ------------------------------------------------------------------------------------------
+
+
+def reduced(page: Bytes) -> Bytes:
+    """The picture, area-averaged to `WORK_SIZE` if it is larger."""
+    factor = max(page.shape) // WORK_SIZE
+    if factor >= 2:  # by whole pixels first: that is three times faster
+        height, width = (max(1, length // factor) for length in page.shape[:2])
+        whole = page[: height * factor, : width * factor]
+        smaller = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+        page = np.asarray(smaller, np.uint8)
+    scale = WORK_SIZE / max(page.shape)
+    if scale >= 1:
+        return page
+    height, width = (max(1, round(length * scale)) for length in page.shape[:2])
+    floats = page.astype(np.float32)  # by fractions of pixels, these are averaged faster
+    smaller = cv2.resize(floats, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.convertScaleAbs(smaller), np.uint8)
+
+
+def enlarged(picture: Bytes) -> Bytes:
+    """A tiny picture, enlarged so that the steps have whole pixels to work with; framing averages
+    them again."""
+    scale = 2 * TINY_SIZE // max(picture.shape)
+    if max(picture.shape) > TINY_SIZE:
+        return picture
+    larger = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(larger, np.uint8)
+
+
+def without_impulses(picture: Bytes) -> Bytes:
+    """The picture, median-filtered where many single pixels differ from all their neighbours."""
+    ring = np.ones((3, 3), np.uint8)
+    ring[1, 1] = 0
+    below = cv2.subtract(cv2.erode(picture, ring), picture)
+    above = cv2.subtract(picture, cv2.dilate(picture, ring))
+    if np.count_nonzero(cv2.max(below, above) > 64) < 0.01 * picture.size:
+        return picture
+    return np.asarray(cv2.medianBlur(picture, 3), np.uint8)
+
+
+def on_one_ground(picture: Bytes) -> Bytes:
+    """The picture in dark on white, where its ground is bands of two even colours.
+
+    Bands show at two opposite edges, alike; the difference from them is ink.
+    """
+    for turned in (False, True):
+        view = picture.swapaxes(0, 1) if turned else picture
+        ends = view[[0, -1]].astype(np.int16)  # (2, W, 3)
+        ground = ends.mean(axis=0)
+        grey = ground.mean(axis=1)
+        contrast = np.ptp(grey)
+        dark = grey < grey.min() + contrast / 2
+        if contrast < 64 or not 0.2 < dark.mean() < 0.8 or np.count_nonzero(np.diff(dark)) > 4:
+            continue
+        most = 0.05 * contrast
+        alike = np.abs(ends[0] - ends[1]).mean() < most
+        if alike and grey[dark].std() < most and grey[~dark].std() < most:
+            inked = 255 - np.abs(view - ground)
+            return np.asarray(inked.swapaxes(0, 1) if turned else inked, np.uint8)
+    return picture
+
+
+def with_margin(picture: Bytes) -> Bytes:
+    """The picture, with a margin of its paper added where a digit was cut out along its box.
+
+    What lies along an edge counts as paper later on, as it should in a picture that has some.
+    """
+    small = cv2.resize(
+        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA
+    )
+    _, ink = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
+    border = _border(ink)
+    if border.mean() + ink.mean() > 1:
+        ink, border = 1 - ink, 1 - border
+    if min(cv2.boundingRect(ink)[2:]) < 56 or border.mean() > 0.33 or ink.mean() > 0.5:
+        return picture
+    count, labels = cv2.connectedComponents(ink, connectivity=8)
+    inner = np.zeros(count, np.uint8)
+    inner[labels[12:-12, 12:-12]] = 1
+    inner[0] = 0
+    _, _, across, down = cv2.boundingRect(inner[labels])
+    paper = small[ink == 0].astype(np.float32)
+    if min(across, down) < 56 or np.abs(paper - np.median(paper)).mean() > 0.12 * np.ptp(small):
+        return picture
+    height, width = picture.shape[:2]
+    full = cv2.resize(ink, (width, height), interpolation=cv2.INTER_NEAREST)
+    paper = np.median(picture[full == 0], axis=0).tolist()
+    margin = max(height, width) // 8
+    wide = cv2.copyMakeBorder(picture, *(margin,) * 4, cv2.BORDER_CONSTANT, value=paper)
+    return np.asarray(wide, np.uint8)
+
+
+# Flatten -----------------------------------------------------------------------------------------
+
+
+def flatten(picture: Bytes) -> Floats:
+    """The ink of a (H, W, 3) picture, bright on an even dark ground: (H, W) float32 in [0, 1]."""
+    scale = min(1.0, 64 / max(picture.shape))
+    small = np.asarray(
+        cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+    )
+    if (small == small[:, :, :1]).all():  # grey: one channel says it all
+        picture, small = picture[:, :, :1], small[:, :, :1]
+    offsets = _are_light_on_dark(small).astype(np.float32)  # those are turned dark on light
+    signs = 1 - 2 * offsets
+    reach = EVEN_REACH if _is_even(_border(small).mean(axis=1)) else UNEVEN_REACH
+    weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32), reach)
+    mix = np.append(weights * signs / 255, weights @ offsets)  # channels and a constant to 1
+    grey = np.asarray(cv2.transform(np.asarray(picture, np.float32), mix[None]), np.float32)
+    paper = _paper(grey, reach)
+    return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
+
+
+def _are_light_on_dark(picture: Bytes) -> NDArray[np.bool_]:
+    """Of each channel, whether the ink is the lighter side: border and larger area are ground.
+
+    On an uneven ground (a photo) the strokes have a say too: a closing or opening hardly wider
+    than they are removes them, but not the shadows, nor the gaps between strokes.
+    """
+    small = np.asarray(cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
+    areas = small.reshape(64 * 64, -1).T.copy()  # (C, 4096)
+    borders = _border(small).reshape(4 * 64, -1).T  # (C, 256)
+    ends = np.partition(areas, (20, -21))[:, [20, -21]]  # all but 0.5 % a side lies between
+    middles = ends.mean(axis=1, keepdims=True)
+    votes = (borders < middles).mean(axis=1) + (areas < middles).mean(axis=1) - 1
+    uneven = ~_is_even(borders)
+    if uneven.any():
+        votes -= 2 * uneven * _strokeness(small, cv2.MORPH_BLACKHAT)
+    if (uneven & (votes > -2)).any():  # else no share could outvote it
+        votes += 2 * uneven * _strokeness(small, cv2.MORPH_TOPHAT)
+    return np.asarray(votes > 0)
+
+
+def _is_even(borders: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether the ground is one even colour, as drawings have it and photos don't."""
+    middles = np.sort(borders)[..., borders.shape[-1] // 2, None]
+    return np.asarray((np.abs(borders - middles.astype(np.float32)) < 6).mean(axis=-1) >= 0.7)
+
+
+def _border(grey: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _strokeness(picture: Bytes, hat: int) -> NDArray[np.float64]:
+    """Of what is lighter (top hat) or darker (black hat) than its surroundings, the share that is
+    narrow: near 1 for pen strokes. By channel."""
+    energies = []
+    for reach in (5, 9, 21):  # pixels of 64
+        wide = cv2.copyMakeBorder(picture, *(reach,) * 4, cv2.BORDER_REPLICATE)
+        narrow = cv2.split(cv2.morphologyEx(wide, hat, np.ones((reach, reach), np.uint8)))
+        energies.append(np.array([cv2.norm(channel, cv2.NORM_L2SQR) for channel in narrow]) + 1)
+    return np.asarray((energies[0] + energies[1]) / (2 * energies[2]))
+
+
+def _filter(colours: Floats, reach: float) -> Floats:
+    """The colour filter under which the ink stands out: weights of the channels.
+
+    A matched filter: a channel counts as the ink darkens it, against the noise it has.
+    """
+    if colours.shape[2] == 1:
+        return np.ones(1, np.float32)
+    darker = np.stack(cv2.split(_paper(colours, reach) - colours))
+    strength = darker.max(axis=0)
+    signal = darker[:, strength >= _quantile(strength, 0.98)].mean(axis=1) + 1e-6
+    noise = np.array([_quantile(channel, 0.5) for channel in darker]) + 0.02
+    weights = signal / noise**2
+    return np.asarray(weights / weights.sum(), np.float32)
+
+
+def _paper(grey: Floats, share: float) -> Floats:
+    """The paper without the ink: a closing by a share of the longest side, wider than any stroke.
+
+    The picture is continued beyond its edges, so that what lies along an edge (a cell border, a
+    shadow, the desk) counts as paper.
+    """
+    height, width = grey.shape[:2]
+    scale = min(1.0, 128 / max(height, width))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    reach = max(3, round(max(small.shape) * share)) | 1
+    # Narrowed by one more, because enlarging widens it again: no rim along the edge of a shadow.
+    beyond = reach // 2 + 1
+    wide = cv2.copyMakeBorder(small, *(beyond,) * 4, cv2.BORDER_REPLICATE)
+    paper = cv2.dilate(wide, np.ones((reach, reach), np.uint8))
+    paper = cv2.erode(paper, np.ones((reach + 2, reach + 2), np.uint8))
+    paper = cv2.resize(paper[beyond:-beyond, beyond:-beyond], (width, height))
+    return np.maximum(paper, grey)
+
+
+# What is ink -------------------------------------------------------------------------------------
+
+
+def all_ink(contrast: Floats) -> Ink:
+    """All ink in a picture but ruled lines, from its contrast, (H, W) float32 in [0, 1]."""
+    ground, noise = _spread(contrast)
+    if noise > 0.005:
+        contrast = np.asarray(cv2.GaussianBlur(contrast, (5, 5), 0), np.float32)
+        ground, noise = _spread(contrast)
+    floor = ground + 4 * noise + 0.02
+    mask = np.asarray(contrast > floor, np.uint8)
+    return Ink(contrast, _without_ruled_lines(mask), floor)
+
+
+def _spread(contrast: Floats) -> tuple[float, float]:
+    """Median and robust standard deviation, of one pixel in nine."""
+    sample = contrast[::3, ::3]
+    median = _quantile(sample, 0.5)
+    return median, 1.4826 * _quantile(np.abs(sample - median), 0.5)
+
+
+def _quantile(values: NDArray[Any], share: float) -> float:
+    """The value that `share` of all lie below; NumPy's own interpolates, slowly."""
+    return float(np.sort(values, axis=None)[int(share * (values.size - 1) + 0.5)])
+
+
+def _without_ruled_lines(mask: Bytes) -> Bytes:
+    """The mask without thin lines that run from edge to edge, past the digit at both ends."""
+    upright = _ruled_lines(mask.T.copy()).T
+    level = _ruled_lines(mask, crossing=upright)
+    if not (level.any() or upright.any()):
+        return mask
+    rest = np.where(level | upright, 0, mask)
+    _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    if len(parts) < 2:
+        return mask
+    x, y, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]  # the digit
+    height, width = mask.shape
+    edge = max(2, max(height, width) // 50)
+    if max(w, h) <= 0.2 * min(height, width):
+        return mask
+    if edge <= x and x + w <= width - edge:
+        mask = np.where(level, 0, mask)
+    if edge <= y and y + h <= height - edge:
+        mask = np.where(upright, 0, mask)
+    return mask
+
+
+def _ruled_lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    """Where thin lines run from the left edge to the right one, climbing by a fifth at most.
+
+    They may end in a `crossing` line, as in the corner of a cell.
+    """
+    height, width = mask.shape
+    edge, gap = max(3, width // 25), max(3, width // 16)
+    columns = mask.max(axis=0, keepdims=True)
+    if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
+        return np.zeros(mask.shape, np.bool_)  # as it is for most pictures
+    thick = max(3, round(0.16 * max(height, width)))
+    padded = cv2.copyMakeBorder(mask, thick, thick, 0, 0, cv2.BORDER_CONSTANT, value=0)
+    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
+    thin = mask - solid[thick:-thick]
+    runs = thin if crossing is None else thin | crossing.astype(np.uint8)
+    runs = cv2.dilate(runs, np.ones((3, 1), np.uint8))  # lets a line climb a little
+    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
+    if not (runs[:, : edge + 1].any() and runs[:, -edge - 1 :].any()):
+        return np.zeros(mask.shape, np.bool_)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    left, _, length, climb, _ = stats.T
+    across = (left <= edge) & (left + length >= width - edge) & (climb <= 0.2 * width)
+    across[0] = False
+    return np.asarray(across[labels] & (thin > 0))
+
+
+# Which ink is the digit --------------------------------------------------------------------------
+
+
+def ink_of_one_digit(ink: Ink) -> tuple[Floats, float]:
+    """The ink of the one digit that the picture holds, and the share of all ink thrown away.
+
+    The ink is (H, W) float32 in [0, 1]; the share lies in [0, 1]. Raises `NoInkError` where the
+    picture has no ink.
+    """
+    contrast, floor = ink.contrast, ink.floor
+    loose = _inside(ink.mask)
+    if not loose.any():
+        raise NoInkError("The picture shows no ink: is it blank?")
+    level = _quantile(contrast[loose > 0], 0.9)
+    strong = loose * (contrast > max(floor, 0.4 * level))
+    reach = max(contrast.shape) // 20
+    around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    weak = loose * around * (contrast > max(floor, 0.2 * level))
+    count, labels = cv2.connectedComponents(weak, connectivity=8)
+    certain = strong > 0
+    mass = np.bincount(labels[certain], contrast[certain], minlength=count)
+    mass[0] = 0
+    kept = mass > 0.05 * mass.max()
+    near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
+    soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
+    return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
+
+
+def _inside(mask: Bytes) -> Bytes:
+    """The mask without what touches the picture's edge and stays near it, if that leaves any."""
+    height, width = mask.shape
+    touch = max(1, round(0.015 * max(height, width)))
+    if np.count_nonzero(mask) == np.count_nonzero(mask[touch:-touch, touch:-touch]):
+        return mask
+    count, labels = cv2.connectedComponents(mask, connectivity=8)
+
+    def areas(edge: int) -> NDArray[np.intp]:
+        part = labels[edge : height - edge, edge : width - edge]
+        return np.bincount(part[part > 0], minlength=count)
+
+    area, zone = areas(0), max(1, round(0.12 * min(height, width)))
+    kept = (areas(touch) == area) | (areas(zone) > 0.05 * area)
+    rest = mask * kept.take(labels)
+    return rest if rest.any() else mask

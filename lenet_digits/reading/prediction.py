@@ -1,0 +1,165 @@
+"""One digit: from a picture to a `Prediction`, which may also say "not a digit"."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors.numpy import load as load_safetensors
+
+from lenet_digits.reading.canvas import CanvasSteps, canvas_steps, to_canvas
+from lenet_digits.reading.framing import Canvas
+from lenet_digits.reading.network import Network
+from lenet_digits.reading.pictures import ImageInput
+from lenet_digits.storage.shipped import shipped_weights
+
+if TYPE_CHECKING:
+    from lenet_digits.model import LeNet5
+
+
+def percent(share: float) -> str:
+    """A probability in words that never claim certainty: "99.2 %", "> 99.9 %", "< 0.1 %"."""
+    if share > 0.999:
+        return "> 99.9 %"
+    if share < 0.001:
+        return "< 0.1 %"
+    return f"{share:.1%}".replace("%", " %")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network makes of one picture.
+
+    Attributes:
+        probabilities: of the digits 0 to 9, calibrated; ten numbers in [0, 1] that sum to 1.
+        outlier_score: how unlike a digit the picture is, 0 or more; above 1 it is refused.
+    """
+
+    probabilities: tuple[float, ...]
+    outlier_score: float
+
+    @property
+    def digit(self) -> int:
+        """The likeliest digit, 0 to 9, whether or not the picture is one (see `is_digit`)."""
+        return self.probabilities.index(self.confidence)
+
+    @property
+    def confidence(self) -> float:
+        """The likeliest digit's probability, given that the picture is a digit at all."""
+        return max(self.probabilities)
+
+    @property
+    def is_digit(self) -> bool:
+        """Whether the picture looks like a digit."""
+        return self.outlier_score <= 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "digit": self.digit,
+            "confidence": self.confidence,
+            "is_digit": self.is_digit,
+            "outlier_score": self.outlier_score,
+            "probabilities": list(self.probabilities),
+        }
+
+    def __repr__(self) -> str:
+        doubt = "" if self.is_digit else ", but it looks like no digit"
+        return f"<Prediction: {self.digit} at {percent(self.confidence)}{doubt}>"
+
+    def _repr_html_(self) -> str:
+        bar = '<div style="width:{:.2%};height:0.8em;background:{}"></div>'
+        bars = "".join(
+            f'<tr><td>{digit}</td><td style="width:12em">'
+            f"{bar.format(share, '#2f6f6a' if digit == self.digit else '#b9c7c5')}</td>"
+            f'<td style="text-align:right">{html.escape(percent(share))}</td></tr>'
+            for digit, share in enumerate(self.probabilities)
+        )
+        verdict = f"<b>{self.digit}</b>" if self.is_digit else "not a digit"
+        return f"<div>{verdict}<table>{bars}</table></div>"
+
+
+@lru_cache(maxsize=1)
+def shipped_network() -> Network:
+    """The network with the shipped weights; all threads share it.
+
+    There is no lock, on purpose: first calls that overlap may load the weights twice, which takes a
+    millisecond, while a lock held during `os.fork` would stay locked in the child for ever.
+    """
+    return Network(load_safetensors(shipped_weights()))
+
+
+def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mnist") -> Prediction:
+    """Read the one digit in a picture.
+
+    Args:
+        image: a path, encoded bytes, an open binary file, a Pillow image, a NumPy array or a
+            tensor; see `canvas_steps` for shapes and ranges.
+        model: the network that reads it; by default the one with the shipped weights, which does
+            not need torch.
+        method: ``"mnist"`` finds the digit and frames it as MNIST framed its own;
+            ``"center-crop"`` is the plain crop, grey, invert and resize of the original demo.
+
+    Raises:
+        NoInkError: nothing is drawn or written there.
+        UnreadableImageError: the input is not a picture, or the picture is too large.
+    """
+    return predict_steps(canvas_steps(image, method=method), model=model)
+
+
+def predict_steps(steps: CanvasSteps, *, model: LeNet5 | None = None) -> Prediction:
+    """`predict` for a picture whose steps to the canvas are already made."""
+    return _predictions([steps.canvas], model)[0]
+
+
+def predict_many(
+    images: Iterable[ImageInput],
+    *,
+    model: LeNet5 | None = None,
+    batch_size: int = 256,
+    method: str = "mnist",
+) -> Iterator[Prediction]:
+    """`predict` for many pictures, in order and in bounded memory.
+
+    Raises what `predict` raises, at the picture that causes it, after the predictions before it.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    pictures = iter(images)
+    error: Exception | None = None
+    while error is None:
+        canvases: list[Canvas] = []
+        try:
+            for image in islice(pictures, batch_size):
+                canvases.append(to_canvas(image, method=method))
+        except Exception as caught:
+            error = caught
+        if canvases:
+            yield from _predictions(canvases, model)
+        elif error is None:
+            return
+    raise error
+
+
+def _predictions(canvases: list[Canvas], model: LeNet5 | None) -> list[Prediction]:
+    batch = np.stack(canvases)  # (N, 28, 28)
+    with np.errstate(over="ignore", under="ignore"):  # the odds may exceed what a float can hold
+        logits = (
+            (shipped_network() if model is None else model).logits(batch).astype(np.float64)
+        )  # (N, 10)
+        peak = logits.max(axis=1, keepdims=True)
+        shares = np.exp(logits - peak)
+        total = shares.sum(axis=1, keepdims=True)
+        # The network learned non-digits as an eleventh class whose logit is always 0, so this is
+        # the odds against the picture being a digit, up to the factor folded into the weights.
+        outlier_scores = np.exp(-(peak + np.log(total)))[:, 0].tolist()
+        probabilities = (shares / total).tolist()
+    return [
+        Prediction(tuple(row), score)
+        for row, score in zip(probabilities, outlier_scores, strict=True)
+    ]

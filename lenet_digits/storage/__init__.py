@@ -1,0 +1,1 @@
+"""Files on this disk and on the Hugging Face Hub."""

@@ -1,0 +1,82 @@
+"""Reads weights files within a size limit, and writes any file whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from os import PathLike
+from pathlib import Path
+
+MAX_BYTES = 4 * 2**20  # a file of LeNet-5's 61,706 float32 weights has 0.25 MiB
+
+
+class WeightsError(ValueError):
+    """Weights that are not LeNet-5's, or not the ones that they should be."""
+
+
+def read_weights(path: Path) -> bytes:
+    """The content of a file of weights, from one reading: what replaces it meanwhile is not seen.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: it is no regular file, may not be read, is too large or a Git LFS pointer.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a device would never end
+                raise WeightsError(f"{path} is not a regular file.")
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no weights file {path}.") from error
+    except OSError as error:
+        if os.path.isdir(path):  # noqa: PTH112 - which raises nothing
+            raise WeightsError(f"{path} is a folder; name the weights file in it.") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # no file can have such a name
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{str(path)!r} cannot be read: {error}.") from error
+    if len(content) > MAX_BYTES:
+        raise WeightsError(
+            f"{path} has more than {MAX_BYTES:,} bytes; LeNet-5's weights take about 250,000."
+        )
+    if content.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"{path} is a Git LFS pointer, not the weights themselves. Fetch them: git lfs pull"
+        )
+    return content
+
+
+def write_atomically(path: str | PathLike[str], content: bytes) -> None:
+    """Write a file that appears under its name whole or not at all.
+
+    Raises OSError where it cannot be written, or would take the place of a device or a pipe.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EEXIST, "not a regular file", str(target))
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def exists(path: str | PathLike[str]) -> bool:
+    """Whether there is such a file, or one may not even look, or no file can be called that."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return True
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting, as for someone to write into a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,0 +1,49 @@
+"""The weights and pictures that come inside this package, and how to tell that they are intact."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lenet_digits import __version__
+from lenet_digits.storage.files import WeightsError, read_weights
+
+WEIGHTS_FILE = "model.safetensors"
+REPO = "lenet-digits/lenet-5"  # where the Hub has the same weights
+REVISION = f"v{__version__}"  # the tag in REPO whose weights this version of the package ships
+# SHA-256 of the weights file that this version ships, and that REPO has under REVISION.
+SHIPPED_SHA256 = "c6cd043212e62870a9a497295c02e10342060830fdf639bf8418b7c754b735ca"
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def weights_directory() -> Path:
+    """The folder of the shipped weights: in an installed package, or beside it in a checkout."""
+    return _folder("weights")
+
+
+def examples_directory() -> Path:
+    """The folder of the example pictures: in an installed package, or beside it in a checkout."""
+    return _folder("examples")
+
+
+def shipped_weights() -> bytes:
+    """The bytes of the shipped weights file, checked against `SHIPPED_SHA256`.
+
+    Raises:
+        WeightsError: the file is not the one that this version shipped with.
+        FileNotFoundError: the file is gone.
+    """
+    path = weights_directory() / WEIGHTS_FILE
+    content = read_weights(path)
+    if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
+        raise WeightsError(
+            f"{path} is not the file this version of lenet-digits shipped with (its SHA-256 "
+            "differs). Reinstall: pip install --force-reinstall --no-deps lenet-digits"
+        )
+    return content
+
+
+def _folder(name: str) -> Path:
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parent / name

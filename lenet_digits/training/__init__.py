@@ -1,0 +1,1 @@
+"""Training and evaluation: digits, recipes, runs and their checkpoints."""

@@ -1,0 +1,272 @@
+"""The app without a browser: what it answers, to whom, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import App, others_litter
+from PIL import Image, ImageDraw
+
+from lenet_digits.model import LeNet5
+from lenet_digits.reading.canvas import CanvasSteps
+from lenet_digits.reading.prediction import Prediction
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Any:
+    """The room, imported only here because of what Gradio leaves behind."""
+    with others_litter():
+        import lenet_digits.demo.server
+    return lenet_digits.demo
+
+
+@pytest.fixture(scope="module")
+def client(demo: Any) -> Iterator[Any]:
+    """The app with untrained weights, mounted without a socket."""
+    with others_litter():
+        import gradio as gr
+        from fastapi import FastAPI
+        from fastapi.testclient import TestClient
+
+        torch.manual_seed(0)
+        app = gr.mount_gradio_app(FastAPI(), demo.page.build_demo(LeNet5().eval()), path="/")
+    with TestClient(app) as http:
+        yield http
+    with others_litter():
+        del app, http
+
+
+@pytest.fixture(scope="module")
+def caller(app: App) -> Iterator[Any]:
+    """A gradio_client of the running app."""
+    with others_litter():
+        from gradio_client import Client
+
+        client = Client(app.url, verbose=False)
+    yield client
+    with others_litter():
+        client.close()
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> Path:
+    """A picture of a 7: black on white, off centre."""
+    picture = Image.new("RGB", (300, 200), "white")
+    ImageDraw.Draw(picture).line([(30, 40), (90, 40), (60, 130)], "black", width=9, joint="curve")
+    picture.save(tmp_path / "seven.png")
+    return tmp_path / "seven.png"
+
+
+def data_url(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def steps() -> CanvasSteps:
+    ink = np.zeros((28, 28), np.float32)
+    ink[4:24, 13:15] = 1
+    return CanvasSteps(np.full((28, 28, 3), 255, np.uint8), ink, ink, (13, 4, 15, 24), ink, 0.0)
+
+
+def prediction(*shares: float, outlier_score: float = 0.5) -> Prediction:
+    return Prediction(tuple(shares) + (0.0,) * (10 - len(shares)), outlier_score)
+
+
+# Words -----------------------------------------------------------------------------------------
+
+
+def test_a_sure_answer_names_the_digit_alone(demo: Any) -> None:
+    answer = demo.answers.describe(prediction(0.02, 0.98), steps())
+    assert (answer["verdict"], answer["headline"]) == ("digit", "1")
+    assert answer["note"] == "98.0 % sure"
+
+
+def test_a_doubtful_answer_names_the_runner_up(demo: Any) -> None:
+    answer = demo.answers.describe(prediction(0.3, 0.7), steps())
+    assert answer["headline"] == "1"
+    assert answer["note"] == "70.0 % sure; it may be a 0 (30.0 %)"
+
+
+def test_what_is_no_digit_is_called_so_however_sure_the_network_is(demo: Any) -> None:
+    answer = demo.answers.describe(prediction(0.0, 1.0, outlier_score=1.5), steps())
+    assert (answer["verdict"], answer["headline"]) == ("unlike", "Not a digit")
+
+
+def test_the_answer_carries_every_step_as_a_picture(demo: Any) -> None:
+    answer = demo.answers.describe(prediction(0.0, 1.0), steps())
+    assert [step["name"] for step in answer["steps"]] == [name for name, _ in steps().named()]
+    assert all(step["image"].startswith("data:image/png;base64,") for step in answer["steps"])
+    json.dumps(answer)  # it can be sent
+
+
+# The page's own question -------------------------------------------------------------------------
+
+
+def ask(client: Any, picture: Any) -> dict[str, Any]:
+    """What the sketchpad's script asks, asked without it."""
+    config = client.get("/config").json()
+    pads = [c for c in config["components"] if c["props"].get("server_fns") == ["read"]]
+    body = {
+        "data": picture,
+        "component_id": pads[0]["id"],
+        "fn_name": "read",
+        "session_hash": "s",
+    }
+    answer: dict[str, Any] = client.post("/gradio_api/component_server/", json=body).json()
+    return answer
+
+
+def test_a_drawing_gets_an_answer(client: Any, seven: Path) -> None:
+    answer = ask(client, data_url(seven.read_bytes()))
+    assert len(answer["probabilities"]) == 10
+    assert answer["canvas"].startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [None, 7, "", "data:", "data:image/png;base64,!!!", "http://example.com/7.png", ["a"]],
+    ids=str,
+)
+def test_what_is_no_data_url_of_a_picture_gets_a_sentence(client: Any, picture: Any) -> None:
+    answer = ask(client, picture)
+    assert answer["verdict"] == "problem"
+    assert "picture" in answer["note"]
+
+
+def test_a_data_url_that_is_too_long_is_refused(demo: Any, client: Any) -> None:
+    answer = ask(client, "data:image/png;base64," + "A" * (demo.answers.MAX_BYTES * 4 // 3 + 100))
+    assert "larger than 20 MB" in answer["note"]
+
+
+# The API ---------------------------------------------------------------------------------------
+
+
+def test_two_endpoints_are_public_and_documented(client: Any) -> None:
+    info = client.get("/gradio_api/info").json()
+    assert set(info["named_endpoints"]) == {"/predict_image", "/predict_drawing"}
+    assert info["unnamed_endpoints"] == {}
+    for endpoint in info["named_endpoints"].values():
+        assert endpoint["description"]
+        answer = endpoint["returns"][0]["type"]["properties"]
+        assert set(answer) == set(prediction(1.0).to_dict())
+
+
+def test_nothing_else_can_be_called(client: Any) -> None:
+    dependencies = client.get("/config").json()["dependencies"]
+    assert [d["api_name"] for d in dependencies] == ["predict_image", "predict_drawing"]
+
+
+def test_a_picture_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> None:
+    from gradio_client import handle_file
+
+    answer = caller.predict(handle_file(seven), api_name="/predict_image")
+    assert answer["digit"] == 7
+    assert isinstance(answer["is_digit"], bool)
+    assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+def test_the_call_in_the_readme_works(
+    app: App, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = next(
+        block for block in readme.split("```python\n")[1:] if "gradio_client" in block
+    ).split("```")[0]
+    monkeypatch.chdir(ROOT)
+    exec(code.replace("http://127.0.0.1:7860", app.url), {})
+    assert "7 True [" in capsys.readouterr().out
+
+
+def test_a_drawing_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> None:
+    answer = caller.predict(data_url(seven.read_bytes()), api_name="/predict_drawing")
+    assert answer["digit"] == 7
+
+
+def test_a_drawing_sent_over_plain_http_is_read(app: App, seven: Path) -> None:
+    import httpx
+
+    call = app.url + "gradio_api/call/predict_drawing"
+    body = {"data": [data_url(seven.read_bytes())]}
+    event = httpx.post(call, json=body).json()["event_id"]
+    lines = httpx.get(f"{call}/{event}", timeout=20).text.splitlines()
+    assert lines[0] == "event: complete"
+    assert json.loads(lines[1].removeprefix("data: "))[0]["digit"] == 7
+
+
+def test_the_api_refuses_what_cannot_be_read_in_one_sentence(caller: Any, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    (tmp_path / "letter.png").write_text("only a letter")
+    with pytest.raises(AppError, match="not a picture"):
+        caller.predict(handle_file(tmp_path / "letter.png"), api_name="/predict_image")
+    with pytest.raises(AppError, match="data URL"):
+        caller.predict("seven", api_name="/predict_drawing")
+    Image.new("L", (99, 99), 255).save(tmp_path / "blank.png")
+    with pytest.raises(AppError, match="no ink"):
+        caller.predict(handle_file(tmp_path / "blank.png"), api_name="/predict_image")
+
+
+def file_data(path: str) -> dict[str, Any]:
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize("meta", [True, False])
+def test_the_api_reads_no_file_of_the_servers(app: App, seven: Path, meta: bool) -> None:
+    import httpx
+
+    picture = file_data(str(seven)) if meta else {"path": str(seven)}
+    call = app.url + "gradio_api/run/predict_image"
+    reply = httpx.post(call, json={"data": [picture], "session_hash": "s"})
+    assert reply.status_code >= 400
+    assert "probabilities" not in reply.text
+
+
+def test_the_api_fetches_no_link(app: App) -> None:
+    import httpx
+
+    picture = file_data(app.url + "static/img/logo.png")
+    call = app.url + "gradio_api/call/predict_image"
+    event = httpx.post(call, json={"data": [picture]}).json()["event_id"]
+    lines = httpx.get(f"{call}/{event}", timeout=20).text.splitlines()
+    assert lines[0] == "event: error"
+    assert "not a link" in lines[1]
+
+
+# Weights and figures -----------------------------------------------------------------------------
+
+
+def test_weights_that_cannot_be_used_give_way_to_the_shipped_ones(
+    demo: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, note = demo.server._load(str(tmp_path / "missing.safetensors"))
+    assert model is None
+    assert "could not be used" in note
+    assert "shipped weights are used instead" in caplog.text
+
+
+def test_about_shows_the_figures_it_is_given_and_only_those(demo: Any) -> None:
+    epoch = {"train_loss": 0.5, "test_accuracy": 0.91}
+    metrics = {"accuracy": 0.9934, "confusion": [[9934, 66]], "epochs": [epoch, epoch]}
+    page = demo.page._about("Weights of a test.", metrics)
+    assert "99.34%" in page
+    assert "10,000" in page
+    assert page.count("<polyline") == 2
+    bare = demo.page._about("Weights of a test.", {})
+    assert "<table" not in bare
+    assert "<polyline" not in bare
+
+
+def test_the_page_asks_nothing_of_other_servers(client: Any) -> None:
+    """Links may lead away; what the page loads by itself may not."""
+    options = json.dumps(client.get("/config").json()["components"])
+    for asking in ('src=\\"http', "@import", "url(http", 'fetch(\\"http'):
+        assert asking not in options

@@ -1,0 +1,106 @@
+"""A batch of pictures in, columns of predictions out, as engines for large data want them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lenet_digits import BatchPredictor, load_model, predict, save_weights
+
+ROOT = Path(__file__).parents[2]
+FILES = [ROOT / "examples" / name for name in ("7-photo.jpg", "0-marker.png", "9-tiny.png")]
+
+
+def column(values: list[Any]) -> np.ndarray:
+    cells = np.empty(len(values), object)
+    cells[:] = values
+    return cells
+
+
+@pytest.fixture
+def batch() -> dict[str, Any]:
+    """Three pictures, and between them a file that is none, and a blank page."""
+    blank = Image.new("RGB", (50, 50), "white")._repr_png_()
+    contents = [file.read_bytes() for file in FILES]
+    contents[1:1] = [b"no picture", blank]
+    return {"path": np.array([f"{n}.png" for n in range(5)]), "bytes": column(contents)}
+
+
+def test_each_picture_gets_the_prediction_that_it_gets_alone(batch: dict[str, Any]) -> None:
+    answers = BatchPredictor()(batch)
+    assert list(answers) == [
+        "path", "digit", "confidence", "is_digit", "outlier_score", "probabilities", "error",
+    ]  # fmt: skip
+    assert answers["path"].tolist() == batch["path"].tolist()
+    for row, file in zip((0, 3, 4), FILES, strict=True):
+        expected = predict(file).to_dict()
+        for name, value in expected.items():
+            assert answers[name][row] == pytest.approx(value), name
+        assert answers["error"][row] == ""
+
+
+def test_what_cannot_be_read_says_why_and_stops_nothing(batch: dict[str, Any]) -> None:
+    answers = BatchPredictor()(batch)
+    assert "not a picture" in answers["error"][1]
+    assert "no ink" in answers["error"][2]
+    for row in (1, 2):
+        assert (answers["digit"][row], answers["is_digit"][row]) == (-1, False)
+        assert np.isnan(answers["confidence"][row])
+        assert np.isnan(answers["outlier_score"][row])
+        assert np.isnan(answers["probabilities"][row]).all()
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [0], [1, 2], []])
+def test_columns_have_their_types_whatever_the_batch(
+    batch: dict[str, Any], rows: list[int]
+) -> None:
+    answers = BatchPredictor()({name: values[rows] for name, values in batch.items()})
+    assert {name: answers[name].dtype.kind for name in answers if name != "path"} == {
+        "digit": "i", "confidence": "f", "is_digit": "b", "outlier_score": "f",
+        "probabilities": "f", "error": "U",
+    }  # fmt: skip
+    assert answers["probabilities"].shape == (len(rows), 10)
+
+
+def test_pictures_may_be_arrays_or_have_a_column_of_another_name(batch: dict[str, Any]) -> None:
+    arrays = [np.asarray(Image.open(file).convert("RGB")) for file in FILES]
+    expected = BatchPredictor()({"bytes": batch["bytes"][[0, 3, 4]]})["digit"].tolist()
+    assert BatchPredictor()({"image": column(arrays)})["digit"].tolist() == expected
+    assert BatchPredictor(column="scan")({"scan": arrays})["digit"].tolist() == expected
+    same = np.stack([arrays[1]] * 2)
+    assert BatchPredictor()({"image": same})["digit"].tolist() == [expected[1]] * 2
+
+
+def test_a_batch_without_pictures_is_an_error_that_names_its_columns() -> None:
+    with pytest.raises(KeyError, match="no column 'bytes'; it has path, size"):
+        BatchPredictor()({"path": [], "size": []})
+
+
+def test_weights_and_method_are_passed_on(batch: dict[str, Any], tmp_path: Path) -> None:
+    model = load_model()
+    with torch.no_grad():
+        model.output.weight.zero_()
+        model.output.bias.copy_(torch.eye(10)[3] * 4)
+    save_weights(model, tmp_path / "three.safetensors")
+    three = BatchPredictor(weights=str(tmp_path / "three.safetensors"))
+    assert three(batch)["digit"].tolist() == [3, -1, -1, 3, 3]
+    cropped = BatchPredictor(method="center-crop")(batch)["confidence"]
+    assert cropped[0] == pytest.approx(predict(FILES[0], method="center-crop").confidence)
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason='needs Ray: pip install ".[ray]"')
+def test_a_ray_cluster_that_loses_a_worker_answers_every_picture_once() -> None:
+    """Not in CI, as Ray is large; the same command, with more pictures, measures."""
+    command = "-m tests.benchmarks.cluster --count 120 --rounds 0"
+    result = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "120 pictures, a worker killed: each answered once" in result.stdout, result.stderr

@@ -1,0 +1,733 @@
+"""Weights on disk: the same ones back, or one sentence; and nothing that could run code is read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lenet_digits import LeNet5, WeightsError, load_model, save_weights
+from lenet_digits.storage import shipped
+from lenet_digits.storage.files import MAX_BYTES, write_atomically
+from lenet_digits.storage.shipped import SHIPPED_SHA256, WEIGHTS_FILE, weights_directory
+
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def the_shipped_weights_stay_as_they_are() -> Iterator[None]:
+    yield
+    content = (weights_directory() / WEIGHTS_FILE).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == SHIPPED_SHA256
+
+
+@contextlib.contextmanager
+def without_privileges() -> Iterator[None]:
+    """As someone who is not root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def model() -> LeNet5:
+    torch.manual_seed(0)
+    return LeNet5()
+
+
+@pytest.fixture
+def state(model: LeNet5) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_equal(one: LeNet5, other: LeNet5) -> None:
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def refusal(path: Path) -> str:
+    """The one sentence or two with which a file is refused."""
+    with pytest.raises(WeightsError) as caught:
+        load_model(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message.replace(str(path), "FILE")
+
+
+# Saving and loading
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth", "model.pt"])
+def test_weights_come_back_as_they_were_saved(model: LeNet5, tmp_path: Path, name: str) -> None:
+    save_weights(model, tmp_path / name)
+    loaded = load_model(tmp_path / name)
+    assert_equal(model, loaded)
+    assert not loaded.training
+
+
+def test_the_returned_hash_is_the_files(model: LeNet5, tmp_path: Path) -> None:
+    returned = save_weights(model, tmp_path / "a.safetensors")
+    assert returned == hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()
+
+
+def test_the_same_weights_make_the_same_file(model: LeNet5, tmp_path: Path) -> None:
+    hashes = {save_weights(model, tmp_path / f"{i}.safetensors") for i in range(5)}
+    hashes.add(save_weights(load_model(tmp_path / "0.safetensors"), tmp_path / "again.safetensors"))
+    channels_last = LeNet5().to(memory_format=torch.channels_last)
+    channels_last.load_state_dict(model.state_dict())
+    hashes.add(save_weights(channels_last, tmp_path / "last.safetensors"))
+    assert len(hashes) == 1
+
+
+def test_other_weights_make_another_file(model: LeNet5, tmp_path: Path) -> None:
+    first = save_weights(model, tmp_path / "a.safetensors")
+    with torch.no_grad():
+        model.output.bias[3] += 1e-6
+    assert save_weights(model, tmp_path / "b.safetensors") != first
+
+
+def test_a_pth_is_what_torch_itself_reads(model: LeNet5, tmp_path: Path) -> None:
+    save_weights(model, tmp_path / "model.pth")
+    plain = torch.load(tmp_path / "model.pth", weights_only=True)
+    assert list(plain) == list(model.state_dict())
+
+
+def test_a_model_goes_to_the_device_asked_for(model: LeNet5, tmp_path: Path) -> None:
+    save_weights(model, tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors", device=torch.device("meta"))
+    assert next(loaded.parameters()).is_meta
+
+
+def test_a_path_may_be_a_string(model: LeNet5, tmp_path: Path) -> None:
+    save_weights(model, str(tmp_path / "m.safetensors"))
+    assert_equal(model, load_model(str(tmp_path / "m.safetensors")))
+
+
+# Files that others wrote
+
+
+def test_a_pth_may_name_its_layers_otherwise(
+    model: LeNet5, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    renamed = OrderedDict((f"net.{i}.w", value) for i, value in enumerate(state.values()))
+    torch.save(renamed, tmp_path / "model.pth")
+    assert_equal(model, load_model(tmp_path / "model.pth"))
+
+
+def test_layers_with_other_names_may_come_in_any_order(
+    model: LeNet5, state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    save_file({f"x{9 - i}": v for i, v in enumerate(state.values())}, tmp_path / "x.safetensors")
+    assert_equal(model, load_model(tmp_path / "x.safetensors"))
+
+
+def test_a_pth_of_parameters_in_torchs_old_format_loads(model: LeNet5, tmp_path: Path) -> None:
+    torch.save(
+        dict(model.named_parameters()),
+        tmp_path / "old.pth",
+        _use_new_zipfile_serialization=False,
+    )
+    assert_equal(model, load_model(tmp_path / "old.pth"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_float_types_become_float32(
+    state: dict[str, Tensor], tmp_path: Path, dtype: torch.dtype
+) -> None:
+    save_file({name: value.to(dtype) for name, value in state.items()}, tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    torch.testing.assert_close(loaded.f6.weight, state["f6.weight"], rtol=0.01, atol=0.001)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda s: s.pop("c3.bias"), "lacks LeNet-5's tensor 'c3.bias' of shape (16,)"),
+        (lambda s: s.update({"bn.weight": torch.ones(6)}), "'bn.weight' that LeNet-5 has not"),
+        (
+            lambda s: s.update({"f6.weight": torch.ones(120, 84)}),
+            "'f6.weight' of shape (120, 84); LeNet-5's",
+        ),
+        (
+            lambda s: s.update({"f6.bias": torch.ones(84).long()}),
+            "'f6.bias' that is not all finite",
+        ),
+        (
+            lambda s: s["c1.weight"].view(-1)[7].fill_(torch.nan),
+            "'c1.weight' that is not all finite",
+        ),
+        (lambda s: s["c5.bias"].fill_(-torch.inf), "'c5.bias' that is not all finite"),
+        (
+            lambda s: s.update({"f6.bias": torch.full((84,), 1e300, dtype=torch.float64)}),
+            "not all finite",
+        ),
+        (lambda s: s.update({"f6.bias": torch.ones(84).to(torch.complex64)}), "not all finite"),
+        (lambda s: s.update({"x": s.pop("f6.bias"), "y": s.pop("c1.bias")[:5]}), "lacks"),
+        (lambda s: s.update({"x": s.pop("f6.bias"), "z": torch.ones(84)}), "lacks"),
+        (lambda s: s.clear(), "lacks LeNet-5's tensor 'c1.weight'"),
+    ],
+)
+def test_tensors_that_are_not_lenet5s_are_named(
+    state: dict[str, Tensor], tmp_path: Path, suffix: str, change: object, expected: str
+) -> None:
+    path = tmp_path / f"model.{suffix}"
+    change(state)  # type: ignore[operator]
+    (save_file if suffix == "safetensors" else torch.save)(state, path)
+    assert expected in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2, 3],
+        {"epoch": 3, "state_dict": {}},
+        {"c1.weight": [0.0] * 150},
+        torch.ones(3),
+        None,
+    ],
+)
+def test_a_pth_of_anything_but_tensors_by_name_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "m.pth")
+    assert "torch.save(model.state_dict(), path)" in refusal(tmp_path / "m.pth")
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.ones(84).to_sparse(), torch.ones(84, device="meta")], ids=["sparse", "meta"]
+)
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+def test_tensors_without_plain_numbers_are_refused(
+    state: dict[str, Tensor], tmp_path: Path, tensor: Tensor
+) -> None:
+    torch.save(state | {"f6.bias": tensor}, tmp_path / "m.pth")
+    assert refusal(tmp_path / "m.pth").startswith("FILE is not a plain state dict")
+
+
+# Files that are none
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth", "bin", ""])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 64,
+        b"PK\x03\x04 and no more",
+        b"<html><title>404</title></html>",
+        b"\xff" * 1000,
+        b"\x80\x02}q\x00.",
+        (2**40).to_bytes(8, "little") + b"{}",
+        (2).to_bytes(8, "little") + b"[]",
+        (11).to_bytes(8, "little") + b'{"a": null}',
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"model.{suffix}"
+    path.write_bytes(content)
+    refusal(path)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_file_cut_short_anywhere_is_refused(model: LeNet5, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"model.{suffix}"
+    save_weights(model, path)
+    whole = path.read_bytes()
+    lengths = [0, 1, 7, 8, 9, 100, 500, 1000, *range(5_000, len(whole), 40_000), len(whole) - 1]
+    for length in lengths:
+        path.write_bytes(whole[:length])
+        assert "is damaged" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_file_with_one_byte_changed_is_refused_or_still_lenet5(
+    model: LeNet5, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"model.{suffix}"
+    save_weights(model, path)
+    whole = path.read_bytes()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        at = int(torch.randint(0, 1200, (), generator=generator))
+        damaged[at] ^= int(torch.randint(1, 256, (), generator=generator))
+        path.write_bytes(damaged)
+        with contextlib.suppress(WeightsError):
+            assert sum(p.numel() for p in load_model(path).parameters()) == 61_706
+
+
+def test_a_git_lfs_pointer_says_how_to_fetch_the_file(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 250000\n"
+    for name in ("model.safetensors", "model.pth"):
+        (tmp_path / name).write_bytes(pointer)
+        assert refusal(tmp_path / name).endswith("Fetch them: git lfs pull")
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"There is no weights file .*nowhere\.safetensors"):
+        load_model(tmp_path / "nowhere.safetensors")
+
+
+def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == "FILE is a folder; name the weights file in it."
+
+
+def test_a_file_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    with path.open("wb") as file:
+        file.truncate(10 * 2**40 if sys.platform == "linux" else 10 * 2**20)  # sparse
+    assert "LeNet-5's weights take about 250,000" in refusal(path)
+
+
+def test_a_small_pth_that_unpacks_to_a_large_one_is_not_unpacked(
+    state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    plain = io.BytesIO()
+    torch.save(state | {"large": torch.zeros(2_000_000)}, plain)
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for entry in source.infolist():
+            bomb.writestr(entry.filename, source.read(entry))
+    assert path.stat().st_size < MAX_BYTES
+    refusal(path)
+
+
+@posix_only
+def test_a_pipe_or_a_device_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    assert "not a regular file" in refusal(tmp_path / "pipe.safetensors")
+    assert "not a regular file" in refusal(Path("/dev/zero"))
+
+
+@posix_only
+def test_a_link_counts_as_what_it_points_to(model: LeNet5, tmp_path: Path) -> None:
+    save_weights(model, tmp_path / "m.safetensors")
+    (tmp_path / "link").symlink_to("m.safetensors")
+    assert_equal(model, load_model(tmp_path / "link"))
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"There is no weights file .*dangling\.$"):
+        load_model(tmp_path / "dangling")
+    (tmp_path / "loop").symlink_to("loop")
+    assert refusal(tmp_path / "loop").startswith("FILE cannot be read: ")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    assert refusal(tmp_path / "device") == "FILE is not a regular file."
+    (tmp_path / "folder").symlink_to(".")
+    assert refusal(tmp_path / "folder").startswith("FILE is a folder")
+
+
+def test_a_file_that_may_not_be_read_says_so(
+    model: LeNet5, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save_weights(model, path)
+
+    def denied(*args: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", denied)
+    assert refusal(path) == "FILE cannot be read: Permission denied."
+
+
+@posix_only
+def test_a_file_or_folder_without_permission_says_so(model: LeNet5, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    model.save_pretrained(folder)
+    path = folder / WEIGHTS_FILE
+    path.chmod(0)
+    with without_privileges():
+        assert refusal(path) == "FILE cannot be read: Permission denied."
+    folder.chmod(0)
+    with without_privileges():
+        for source in (path, str(path)):
+            with pytest.raises(WeightsError, match=r"cannot be read: Permission denied\.$"):
+                load_model(source)
+        for source in (folder, str(folder)):
+            with pytest.raises(WeightsError, match=r"cannot be read: Permission denied\.$"):
+                LeNet5.from_pretrained(source)
+        with pytest.raises(PermissionError):
+            save_weights(model, path)
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\0", "a\0b.safetensors", "\ud800", "x" * 5000, "x/" * 3000],
+    ids=["null", "null within", "surrogate", "long", "deep"],
+)
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises((WeightsError, FileNotFoundError)) as caught:
+        load_model(name)
+    assert "\n" not in str(caught.value)
+    with pytest.raises((WeightsError, OSError)):
+        LeNet5.from_pretrained(name)
+
+
+def test_a_file_replaced_meanwhile_is_read_as_the_one_or_the_other(
+    model: LeNet5, tmp_path: Path
+) -> None:
+    path, other = tmp_path / "m.safetensors", LeNet5()
+    save_weights(model, path)
+    done = threading.Event()
+
+    def replace() -> None:
+        while not done.is_set():
+            for network in (other, model):
+                save_weights(network, path)
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        loaded = [load_model(path).state_dict() for _ in range(100)]
+    finally:
+        done.set()
+        thread.join()
+    wholes = [model.state_dict(), other.state_dict()]
+    for state in loaded:
+        assert any(all(torch.equal(state[n], whole[n]) for n in whole) for whole in wholes)
+
+
+def test_many_strange_tensors_are_not_all_named(tmp_path: Path) -> None:
+    save_file({f"{'x' * 500}{i}": torch.zeros(1) for i in range(999)}, tmp_path / "m.safetensors")
+    message = refusal(tmp_path / "m.safetensors")
+    assert message.endswith(", and 1005 more faults.")
+    assert len(message) < 400
+
+
+def pth(pickle_of_contents: bytes) -> bytes:
+    """A ``.pth`` as torch writes it, around a pickle made by hand."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in (("data.pkl", pickle_of_contents), ("version", b"3\n")):
+            archive.writestr(f"archive/{name}", content)
+        archive.writestr("archive/byteorder", b"little")
+    return file.getvalue()
+
+
+BOMBS = {
+    "3 GiB of bytes": b"\x80\x02}U\x01ac__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85Rs.",
+    "a key of 2**40 parts": b"\x80\x02})" + b"q\x01h\x01\x86" * 40 + b"K\x01s.",
+    "one more hidden": b"\x80\x02})" + b"NN00q\x01h\x01\x86" * 40 + b"K\x01s.",
+    "a key under a string's number": b"\x80\x02U\x01aq\x010})"
+    + b"N0q\x01h\x01\x86" * 40
+    + b"K\x01s.",
+    "a key nested 500,000 deep": b"\x80\x02})" + b"\x85" * 500_000 + b"K\x01s.",
+    "a set": b"\x80\x02}U\x01ac__builtin__\nset\n]\x85Rs.",
+    "a counter": b"\x80\x02}U\x01accollections\nCounter\nU\x01a\x85Rs.",
+    "a wrong opcode": b"\x80\x02\xff.",
+    "no end": b"\x80\x02}",
+}
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "old"])
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_small_pth_that_fills_the_memory_or_never_ends_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: bool
+) -> None:
+    """Torch's ``weights_only`` keeps code out, not these."""
+    monkeypatch.setattr(torch, "load", lambda *args, **options: pytest.fail("it was read"))
+    path = tmp_path / "m.pth"
+    path.write_bytes(BOMBS[name] * 5 if old else pth(BOMBS[name]))
+    assert refusal(path).startswith("FILE is not a plain state dict")
+
+
+def test_torch_reads_what_was_looked_at(
+    state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not what another reader of zip files may find in the same one."""
+    read = []
+    real = torch.load
+
+    def spy(file: io.BytesIO, **options: object) -> object:
+        read.append(file.getvalue())
+        return real(file, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "load", spy)
+    path = tmp_path / "m.pth"
+    torch.save(state, path)
+    harmless = path.read_bytes()
+    twice = io.BytesIO(pth(BOMBS["a set"]))
+    with zipfile.ZipFile(twice, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+    for content in (pth(BOMBS["a set"]) + harmless, twice.getvalue(), harmless + b"\0" * 99):
+        path.write_bytes(content)
+        with contextlib.suppress(WeightsError):
+            load_model(path)
+    assert read
+    assert not [content for content in read if b"__builtin__" in content]
+
+
+# Code in files
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_the_trap_would_spring(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Trap(tmp_path / "sprung")))
+    assert (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("suffix", ["pth", "pt", "bin", "safetensors", "pkl", ""])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_never_runs(
+    state: dict[str, Tensor], tmp_path: Path, suffix: str, zipped: bool
+) -> None:
+    path = tmp_path / f"model.{suffix}"
+    trap = Trap(tmp_path / "sprung")
+    torch.save(state | {"c1.bias": trap}, path, _use_new_zipfile_serialization=zipped)
+    refusal(path)
+    path.write_bytes(pickle.dumps(trap))
+    refusal(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+EVERYTHING = """
+import sys
+unpickled = []
+def audit(event, args):
+    if event == "pickle.find_class":
+        unpickled.append(args)
+import torch, torchvision.datasets
+sys.addaudithook(audit)
+import numpy as np
+from lenet_digits import LeNet5, load_mnist, load_model, predict, save_weights, train
+from lenet_digits.cli.entry import main
+data, folder = sys.argv[1:]
+digits = load_mnist(data, download=False)
+for epochs in (1, 1):
+    run = train(digits, epochs=epochs, limit=50, output=folder, resume=True)
+for name in ("model.safetensors", "again.safetensors", "model.pth"):
+    save_weights(run.model, f"{folder}/{name}")
+    load_model(f"{folder}/{name}")
+run.model.save_pretrained(folder)
+LeNet5.from_pretrained(folder)
+page = np.full((90, 90), 255, np.uint8)
+page[15:75, 42:48] = 0
+predict(page)
+predict(page, model=load_model())
+assert main(["evaluate", "--data", data, "--weights", f"{folder}/model.pth"]) == 0
+print(unpickled)
+import pickle
+pickle.loads(pickle.dumps(print))
+print(unpickled)
+"""
+
+
+def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
+    """Training, resuming, saving, loading, predicting: none asks Python's pickle for anything."""
+    data = Path(__file__).parents[1] / "data"
+    command = [sys.executable, "-c", EVERYTHING, str(data), str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["[]", "[('builtins', 'print')]"]
+
+
+def test_torch_load_is_only_ever_asked_for_weights_alone(
+    model: LeNet5, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_weights(model, tmp_path / "m.pth")
+    asked = []
+    real = torch.load
+
+    def spy(*args: object, **options: object) -> object:
+        asked.append(options.get("weights_only"))
+        return real(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "load", spy)
+    load_model(tmp_path / "m.pth")
+    assert asked == [True]
+
+
+# The shipped weights
+
+
+def test_the_shipped_weights_are_those_that_this_version_expects() -> None:
+    content = (weights_directory() / WEIGHTS_FILE).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == SHIPPED_SHA256
+    assert not load_model().training
+
+
+@pytest.mark.parametrize("damage", ["another model", "one bit", "pointer"])
+def test_shipped_weights_that_changed_are_refused(
+    model: LeNet5, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    content = bytearray((weights_directory() / WEIGHTS_FILE).read_bytes())
+    path = tmp_path / WEIGHTS_FILE
+    if damage == "another model":
+        save_weights(model, path)
+    elif damage == "one bit":
+        content[-1] ^= 1
+        path.write_bytes(content)
+    else:
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    monkeypatch.setattr(shipped, "weights_directory", lambda: tmp_path)
+    expected = "git lfs pull" if damage == "pointer" else "its SHA-256 differs.*Reinstall"
+    with pytest.raises(WeightsError, match=expected):
+        load_model()
+
+
+def test_loading_shipped_weights_touches_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    def refuse(*args: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    load_model()
+
+
+def test_loading_draws_no_random_number_of_the_callers(model: LeNet5, tmp_path: Path) -> None:
+    save_weights(model, tmp_path / "m.safetensors")
+    before = torch.get_rng_state()
+    load_model(tmp_path / "m.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Writing
+
+
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="not a regular file"):
+        write_atomically(tmp_path, b"content")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "link").symlink_to(os.devnull)
+        for name in ("pipe", "link"):
+            with pytest.raises(OSError, match="not a regular file"):
+                write_atomically(tmp_path / name, b"content")
+        assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    with pytest.raises(OSError, match="not a regular file"):
+        write_atomically(os.devnull, b"content")
+
+
+@pytest.mark.parametrize("write", [1, 2])
+def test_save_pretrained_leaves_whole_files_where_the_disk_is_full(
+    model: LeNet5, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
+    model.save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    writes = 0
+
+    def full(handle: int) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == write:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        LeNet5().save_pretrained(tmp_path)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(after) == set(before)
+    assert (after == before) == (write == 1)
+    LeNet5.from_pretrained(tmp_path)
+
+
+@posix_only
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_written_files_have_the_mode_that_the_umask_leaves(tmp_path: Path, mask: int) -> None:
+    previous = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "file", b"content")
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~mask
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk that is full: takes some bytes, then fails."""
+
+    def write(self, content: object) -> int:
+        super().write(bytes(content)[:10])  # type: ignore[call-overload]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync", "replace", "interrupt"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(*args: object) -> None:
+        raise KeyboardInterrupt if failing == "interrupt" else OSError(errno.EIO, "I/O error")
+
+    if failing == "write":
+        monkeypatch.setattr(Path, "open", lambda self, mode: FullDisk(self, "xb"))
+    elif failing == "replace":
+        monkeypatch.setattr(Path, "replace", fail)
+    else:
+        monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(KeyboardInterrupt if failing == "interrupt" else OSError):
+        write_atomically(path, b"new" * 1000)
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_until_it_is_whole_a_file_bears_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    real = os.fsync
+    seen: list[bool] = []
+
+    def spy(handle: int) -> None:
+        seen.append(path.exists())
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    write_atomically(path, b"content")
+    assert seen == [False]
+    assert path.read_bytes() == b"content"
+
+
+def test_a_folder_that_is_not_there_is_an_os_error(model: LeNet5, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        save_weights(model, tmp_path / "nowhere" / "m.safetensors")
+
+
+def test_metadata_does_not_make_the_hash_random(model: LeNet5, tmp_path: Path) -> None:
+    save_weights(model, tmp_path / "m.safetensors")
+    header = (tmp_path / "m.safetensors").read_bytes()[8:2000]
+    assert header.count(b"__metadata__") == 1
+    assert b'"__metadata__":{"format":"pt"}' in header
+    assert set(load_file(tmp_path / "m.safetensors")) == set(model.state_dict())
+
+
+def test_from_pretrained_leaves_the_callers_random_numbers_alone(tmp_path):
+    LeNet5().save_pretrained(tmp_path)
+    before = torch.get_rng_state()
+    LeNet5.from_pretrained(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)

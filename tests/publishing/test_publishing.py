@@ -1,0 +1,476 @@
+"""Publishing: weights that agree with what is said of them arrive byte for byte, others stay here.
+
+The Hub is one on loopback that keeps what it is given; it is asked through ``huggingface_hub``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+import yaml
+from hub_server import Hub, serving
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
+from PIL import Image
+
+from lenet_digits import HubError, LeNet5, WeightsError, evaluate, load_mnist, save_weights
+from lenet_digits import publishing as module
+from lenet_digits.cli.entry import main
+from lenet_digits.publishing import (
+    PublishingError,
+    check_weights,
+    copy_space,
+    model_card,
+    prepare,
+    push,
+    push_space,
+    read_sample,
+    write_sample,
+)
+from lenet_digits.storage.shipped import REPO, REVISION
+from lenet_digits.training.mnist import Digits
+
+# huggingface_hub's own, as it uploads a large file.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / "weights"
+ACCOUNT = "me/mine"
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    return load_mnist(ROOT / "tests" / "data", download=False)[1]
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
+    """A folder of weights, however bad, of which all that is said is so."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    model = LeNet5().eval()
+    save_weights(model, folder / "model.safetensors")
+    result = evaluate(model, digits)
+    metrics = {
+        "recipe": {"epochs": 1, "learning_rate": 1e-3},
+        "seed": 0,
+        "accuracy": result.accuracy,
+        "confusion": result.confusion.tolist(),
+        "versions": {"torch": torch.__version__},
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write_sample(digits, folder / "sample.png")
+    Image.new("L", (2, 2)).save(folder / "cost.png")
+    prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def weights(original: Path, tmp_path: Path) -> Path:
+    """The same, to be damaged."""
+    return shutil.copytree(original, tmp_path / "weights")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with serving() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        yield server
+        close_session()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def received(hub: Hub, key: str, revision: str = "main") -> dict[str, bytes]:
+    """What the Hub holds, but for what it made itself."""
+    files = dict(hub.repositories[key].files(revision))
+    del files[".gitattributes"]
+    return files
+
+
+# The shipped weights
+
+
+def test_the_shipped_weights_agree_with_all_that_is_said_of_them() -> None:
+    assert check_weights(WEIGHTS)["sha256"] == module.SHIPPED_SHA256
+
+
+def test_the_shipped_card_is_what_the_hub_wants_of_one() -> None:
+    metrics = json.loads((WEIGHTS / "metrics.json").read_text("utf-8"))
+    card = huggingface_hub.ModelCard.load(WEIGHTS / "README.md")
+    assert card.data.model_name == "LeNet-5"
+    assert card.data.license == "apache-2.0"
+    assert card.data.library_name == "lenet-digits"
+    assert card.data.pipeline_tag == "image-classification"
+    assert card.data.datasets == ["ylecun/mnist"]
+    (result,) = card.data.eval_results
+    assert (result.dataset_type, result.dataset_split) == ("ylecun/mnist", "test")
+    assert (result.metric_type, result.metric_value) == ("accuracy", metrics["accuracy"])
+    for what in ("What it is for", "What it is not for", "How well it reads", "How it was trained"):
+        assert f"## {what}\n" in card.text
+    assert f'load_model("{REPO}")' in card.text
+
+
+def test_the_pictures_in_the_shipped_card_are_there() -> None:
+    text = (WEIGHTS / "README.md").read_text("utf-8")
+    shown = {name.partition(")")[0] for name in text.split("](")[1:]}
+    assert shown == {path.name for path in WEIGHTS.glob("*.png")}
+
+
+# The card
+
+
+def test_the_card_says_what_the_metrics_say(weights: Path) -> None:
+    metrics = json.loads((weights / "metrics.json").read_text("utf-8"))
+    right = sum(row[digit] for digit, row in enumerate(metrics["confusion"]))
+    card = model_card(metrics)
+    assert f"| MNIST, the test digits | 500 | {right / 5:.2f} % |" in card
+    assert f"{500 - right} of MNIST's test digits are read wrong" in card
+    assert metrics["sha256"] in card
+    assert "| learning rate | 0.001 |" in card
+
+
+def test_the_card_tells_more_where_more_was_measured(weights: Path) -> None:
+    metrics = json.loads((weights / "metrics.json").read_text("utf-8"))
+    metrics["real_input"] = {"Drawings": {"accuracy": 0.97, "count": 100}}
+    metrics["others"] = {"Theirs 1.0": {"Drawings": {"accuracy": 0.5, "count": 10}}}
+    metrics["mnist_c"] = {"motion_blur": {"bare": 0.9, "pipeline": 0.8, "count": 1000}}
+    metrics["misses"] = [{"digit": 1, "read_as": 7, "count": 3, "of": 50}]
+    metrics["calibration"] = {"test_digits": 0.00123}
+    metrics["refusal"] = {"blank": 1.0, "symbol": 0.9, "digits": 0.0098, "AUROC": 0.99}
+    metrics["seeds"] = {
+        "count": 5, "mean": 0.9955, "deviation": 0.0003, "lowest": 0.995, "highest": 0.996,
+        "calibration_error": 0.002,
+    }  # fmt: skip
+    figures = ["cost.png", "mistakes.png", "reliability.png"]
+    card = model_card(metrics, figures=figures)
+    for words in (
+        "| Drawings | 100 | 97.00 % | 91.55 to 98.97 % |",  # Wilson's, by hand
+        "| Drawings | 50.0 (23.7 to 76.3) |",
+        "Theirs 1.0 read at most 10 of each set, drawn at random.",
+        "| motion blur | 90.0 % | 80.0 % |",
+        "1 as 7 (3 of 50)",
+        "| test digits | 0.0012 |",
+        "| symbol | 90.0 % |",
+        "passes for one: symbol 10%.",
+        "Trained 5 times by the same recipe",
+        "99.55 % ± 0.03 %",
+        *(f"]({name})" for name in figures),
+    ):
+        assert words in card
+    assert len(model_card(metrics)) < len(card)
+
+
+# The sample
+
+
+def test_a_sample_comes_back_as_it_was_written(digits: Digits, tmp_path: Path) -> None:
+    write_sample(digits, tmp_path / "sample.png", columns=3)
+    sample = read_sample(tmp_path / "sample.png")
+    assert sample.labels.tolist() == [digit for digit in range(10) for _ in range(3)]
+    for digit in range(10):
+        expected = digits.images[digits.labels == digit][:3]
+        assert torch.equal(sample.images[sample.labels == digit], expected)
+
+
+@pytest.mark.parametrize("size", [(27, 280), (28, 279), (30, 280)])
+def test_a_picture_that_is_no_sample_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
+    Image.new("L", size).save(tmp_path / "sample.png")
+    with pytest.raises(PublishingError, match="is not a sheet of ten rows"):
+        read_sample(tmp_path / "sample.png")
+
+
+# Weights against themselves
+
+
+def test_weights_that_agree_with_themselves_pass(weights: Path, digits: Digits) -> None:
+    assert check_weights(weights, digits)["accuracy"] == pytest.approx(0.1, abs=0.1)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change some of the metrics, and the card with them."""
+    metrics = json.loads((path / "metrics.json").read_text("utf-8")) | changes
+    (path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    (path / "README.md").write_text(model_card(metrics, figures=["cost.png"]), encoding="utf-8")
+
+
+def other_weights(path: Path) -> None:
+    torch.manual_seed(1)
+    edit(path, sha256=save_weights(LeNet5(), path / "model.safetensors"))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no sample": (lambda path: (path / "sample.png").unlink(), "lacks sample.png"),
+    "no card": (lambda path: (path / "README.md").unlink(), "lacks README.md"),
+    "a stray file": (lambda path: (path / "notes.txt").touch(), "notes.txt is no part of"),
+    "a stray folder": (lambda path: (path / ".git").mkdir(), ".git is no part of"),
+    "no metrics": (lambda path: (path / "metrics.json").write_text("{}"), "is not the metrics"),
+    "half metrics": (lambda path: (path / "metrics.json").write_text('{"a'), "is not the metrics"),
+    "another hash": (lambda path: edit(path, sha256="0" * 64), "was not measured with"),
+    "another accuracy": (lambda path: edit(path, accuracy=0.99), "accuracy and confusion disagree"),
+    "another network": (lambda path: (path / "config.json").write_text("{}"), "is not LeNet-5's"),
+    "a flattering card": (
+        lambda path: (path / "README.md").write_text("# 100 %"),
+        "does not say what metrics.json says",
+    ),
+    "another sample": (
+        lambda path: edit(path, sample={"count": 200, "errors": 0}),
+        "metrics.json states 0 of 200",
+    ),
+    "no word of the sample": (lambda path: edit(path, sample={}), "metrics.json states None"),
+    "other weights": (other_weights, "digits in sample.png wrong"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_weights_that_disagree_with_themselves_stay_here(
+    weights: Path, hub: Hub, damage: str
+) -> None:
+    harm, complaint = DAMAGES[damage]
+    harm(weights)
+    with pytest.raises(PublishingError, match=complaint) as caught:
+        push(ACCOUNT, folder=weights)
+    assert "\n" not in str(caught.value)
+    assert hub.requests == []
+
+
+def test_weights_of_another_network_stay_here(weights: Path, hub: Hub) -> None:
+    (weights / "model.safetensors").write_bytes(b"no weights")
+    edit(weights, sha256=hashlib.sha256(b"no weights").hexdigest())
+    with pytest.raises(WeightsError, match="not a safetensors file"):
+        push(ACCOUNT, folder=weights)
+    assert hub.requests == []
+
+
+def test_all_the_digits_tell_what_the_sample_does_not(weights: Path, digits: Digits) -> None:
+    confusion = torch.eye(10, dtype=torch.int64) * 50
+    edit(weights, accuracy=1.0, confusion=confusion.tolist())
+    check_weights(weights)
+    with pytest.raises(PublishingError, match=r"metrics.json states 100.00%"):
+        check_weights(weights, digits)
+
+
+def test_weights_that_are_not_those_of_this_version_are_not_passed_off_as_such(
+    weights: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "weights_directory", lambda: weights)
+    with pytest.raises(PublishingError, match="is not the file that this version ships"):
+        push(ACCOUNT)
+    assert hub.requests == []
+
+
+# Pushing weights
+
+
+def test_pushed_weights_come_back_byte_for_byte(weights: Path, hub: Hub, tmp_path: Path) -> None:
+    commit = push(ACCOUNT, folder=weights, private=True)
+    assert hub.repositories[f"models/{ACCOUNT}"].settings["visibility"] == "private"
+    assert received(hub, f"models/{ACCOUNT}", commit) == contents(weights)
+    for name in contents(weights):
+        path = huggingface_hub.hf_hub_download(ACCOUNT, name, revision=commit)
+        assert Path(path).read_bytes() == (weights / name).read_bytes()
+
+
+def test_pushing_again_leaves_exactly_what_was_pushed(weights: Path, hub: Hub) -> None:
+    push(ACCOUNT, folder=weights)
+    (weights / "cost.png").rename(weights / "costs.png")
+    prepare(weights)
+    push(ACCOUNT, folder=weights)
+    assert received(hub, f"models/{ACCOUNT}") == contents(weights)
+
+
+def test_the_command_pushes_the_shipped_weights_tagged_as_this_version(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push", ACCOUNT]) == 0
+    assert f"{hub.url}/{ACCOUNT} has the weights, at " in capsys.readouterr().out
+    assert received(hub, f"models/{ACCOUNT}", REVISION) == contents(WEIGHTS)
+    pulled = LeNet5.from_pretrained(ACCOUNT, revision=REVISION)
+    for name, tensor in LeNet5.from_pretrained(WEIGHTS).state_dict().items():
+        assert torch.equal(pulled.state_dict()[name], tensor)
+
+
+def test_weights_not_of_this_version_bear_no_tag(weights: Path, hub: Hub) -> None:
+    push(ACCOUNT, folder=weights)
+    assert set(hub.repositories[f"models/{ACCOUNT}"].refs) == {"main"}
+
+
+def test_a_refused_push_is_one_line(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    assert main(["push", ACCOUNT]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"Nothing was published to {ACCOUNT}: the Hub wants a login" in line
+
+
+# The Space
+
+
+def test_the_space_is_a_clean_copy_of_what_is_needed(hub: Hub) -> None:
+    commit = push_space(ACCOUNT, source=ROOT, hardware="zero-a10g")
+    settings = hub.repositories[f"spaces/{ACCOUNT}"].settings
+    assert (settings["type"], settings["sdk"]) == ("space", "gradio")
+    assert settings["hardware"] == "zero-a10g"
+    files = received(hub, f"spaces/{ACCOUNT}", commit)
+    assert {"README.md", "app.py", "requirements.txt", "lenet_digits/demo/page.py"} <= set(files)
+    assert files["weights/model.safetensors"] == (WEIGHTS / "model.safetensors").read_bytes()
+    folders = {name.partition("/")[0] for name in files if "/" in name}
+    assert folders == {"lenet_digits", "weights", "examples"}
+    assert not [name for name in files if "__pycache__" in name or "/." in name]
+
+
+def test_a_space_that_must_be_paid_for_is_one_line(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push-space", "me/unpaid", "--source", str(ROOT)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the Hub wants to be paid for that hardware; another (zero-a10g) may be free" in line
+
+
+def test_a_space_is_made_from_a_checkout_alone(tmp_path: Path) -> None:
+    with pytest.raises(PublishingError, match=r"lacks README.md: run this in a checkout"):
+        copy_space(tmp_path, tmp_path / "space")
+
+
+def test_a_space_is_not_made_without_a_hub(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="Nothing was published"):
+        push_space(ACCOUNT, source=ROOT)
+
+
+# Settings that must agree
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def front_matter() -> dict[str, Any]:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert text.startswith("---\n")
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def requirements() -> set[str]:
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    return {line for line in lines if not line.startswith("#")}
+
+
+def test_the_space_installs_what_the_package_wants_but_gradio(project: dict[str, Any]) -> None:
+    assert requirements() <= set(project["dependencies"])
+    assert not [line for line in requirements() if "gradio" in line]
+
+
+def test_the_space_runs_a_gradio_and_a_python_that_the_package_allows(
+    project: dict[str, Any], front_matter: dict[str, Any]
+) -> None:
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    allowed = {Requirement(line).name: Requirement(line) for line in project["dependencies"]}
+    assert front_matter["sdk_version"] in allowed["gradio"].specifier
+    assert front_matter["python_version"] in SpecifierSet(project["requires-python"])
+    assert front_matter["python_version"] in ("3.10.13", "3.12.12")  # what ZeroGPU has
+
+
+def test_the_front_matter_is_what_a_space_wants(front_matter: dict[str, Any]) -> None:
+    assert front_matter["sdk"] == "gradio"
+    assert (ROOT / front_matter["app_file"]).is_file()
+    assert len(front_matter["short_description"]) <= 60
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {front_matter["colorFrom"], front_matter["colorTo"]} <= colours
+    assert front_matter["models"] == [REPO]
+    assert front_matter["license"] == "apache-2.0"
+
+
+ZERO_GPU = """
+import sys, types
+decorated = []
+sys.modules["spaces"] = types.SimpleNamespace(GPU=lambda function: decorated.append(function))
+sys.modules["lenet_digits.demo.server"] = types.SimpleNamespace(launch=None)
+import app
+print(len(decorated))
+"""
+
+
+@pytest.mark.parametrize(("hardware", "functions"), [({"SPACES_ZERO_GPU": "true"}, 1), ({}, 0)])
+def test_the_app_offers_a_gpu_function_on_that_hardware_alone(
+    hardware: dict[str, str], functions: int
+) -> None:
+    output = subprocess.check_output([sys.executable, "-c", ZERO_GPU], cwd=ROOT, env=hardware)
+    assert int(output) == functions
+
+
+# PyPI
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    return sorted(folder.iterdir())
+
+
+def test_pypi_renders_the_description(distributions: list[Path]) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", *distributions]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_pypi_sees_neither_the_front_matter_nor_links_to_nowhere(
+    distributions: list[Path],
+) -> None:
+    wheel = next(path for path in distributions if path.suffix == ".whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = BytesParser().parsebytes(archive.read(name))
+    description = metadata.get_payload()
+    assert description.lstrip().startswith("# lenet-digits\n")
+    targets = [part.partition(")")[0] for part in description.split("](")[1:]]
+    assert targets
+    assert [target for target in targets if not target.startswith(("https://", "http://"))] == []
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert len(metadata.get_all("Project-URL")) >= 3
+
+
+def test_a_tag_is_published_by_a_workflow_that_holds_no_secret() -> None:
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
+    workflow = yaml.safe_load(text)
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML reads the key "on" as a boolean
+    assert workflow["permissions"] == {"contents": "read"}
+    job = workflow["jobs"]["publish"]
+    assert (job["needs"], job["permissions"]) == ("build", {"id-token": "write"})
+    assert job["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert "secrets." not in text
+    assert "password" not in text
+
+
+@pytest.mark.parametrize("name", ["dependabot.yml", "workflows/test.yml", "workflows/publish.yml"])
+def test_what_github_reads_is_yaml(name: str) -> None:
+    assert yaml.safe_load((ROOT / ".github" / name).read_text("utf-8"))

@@ -1,0 +1,403 @@
+"""A picture in, a prediction out: any kind of picture, in any thread or process."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import itertools
+import json
+import math
+import pickle
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from golden import as_photo
+from PIL import Image
+
+from lenet_digits import (
+    Digits,
+    LeNet5,
+    NoInkError,
+    Prediction,
+    UnreadableImageError,
+    canvas_steps,
+    load_mnist,
+    load_model,
+    predict,
+    predict_many,
+    predict_steps,
+    preprocess,
+)
+from lenet_digits.reading import prediction
+from lenet_digits.reading.network import Network
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return load_mnist(DATA, download=False)[1]
+
+
+@pytest.fixture(scope="module")
+def photos(digits: Digits) -> list[np.ndarray]:
+    """Photos of a 7, a 2, a 1, a 0 and eight more."""
+    return [as_photo(image) for image in digits.images[:12].numpy()]
+
+
+def encoded(photo: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def always(digit: int) -> LeNet5:
+    """A network that answers the same digit to everything."""
+    model = load_model()
+    with torch.no_grad():
+        model.output.weight.zero_()
+        model.output.bias.zero_()
+        model.output.bias[digit] = 4.0
+    return model
+
+
+# What goes in
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "str",
+        "Path",
+        "bytes",
+        "bytes in memory",
+        "open file",
+        "Pillow",
+        "array",
+        "read-only array",
+        "array channels first",
+        "tensor",
+        "tensor batch of one",
+        "tensor that requires a gradient",
+    ],
+)
+def test_every_kind_of_picture_gets_the_same_answer(
+    photos: list[np.ndarray], tmp_path: Path, kind: str
+) -> None:
+    photo = photos[0]
+    path = tmp_path / "seven.png"
+    path.write_bytes(encoded(photo))
+    locked = photo.copy()
+    locked.flags.writeable = False
+    tensor = torch.from_numpy(photo.copy()).permute(2, 0, 1)
+    with path.open("rb") as file:
+        image: Any = {
+            "str": str(path),
+            "Path": path,
+            "bytes": encoded(photo),
+            "bytes in memory": io.BytesIO(encoded(photo)),
+            "open file": file,
+            "Pillow": Image.fromarray(photo),
+            "array": photo,
+            "read-only array": locked,
+            "array channels first": photo.transpose(2, 0, 1),
+            "tensor": tensor,
+            "tensor batch of one": tensor[None],
+            "tensor that requires a gradient": (tensor / 255).requires_grad_(),
+        }[kind]
+        answer = predict(image)
+    expected = predict(path)
+    assert answer.digit == 7
+    assert answer.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
+
+
+def test_preprocessing_gives_what_the_network_takes(photos: list[np.ndarray]) -> None:
+    canvas = preprocess(photos[0])
+    assert canvas.shape == (1, 1, 28, 28)
+    assert canvas.dtype == torch.float32
+    assert 0 <= float(canvas.min()) < float(canvas.max()) <= 1
+    logits = load_model()(canvas)
+    assert int(logits.argmax()) == 7
+
+
+def test_a_blank_page_is_an_error_not_a_digit() -> None:
+    with pytest.raises(NoInkError):
+        predict(np.full((60, 60), 255, np.uint8))
+
+
+@pytest.mark.parametrize("junk", [b"", b"not a picture", "/nowhere/at-all.png", 7, None, [1, 2]])
+def test_what_is_no_picture_is_an_error_of_ours(junk: Any) -> None:
+    with pytest.raises(UnreadableImageError):
+        predict(junk)
+
+
+def test_the_method_is_passed_on(photos: list[np.ndarray]) -> None:
+    by_hand = load_model()(preprocess(photos[0], method="center-crop"))
+    answer = predict(photos[0], method="center-crop")
+    assert answer.probabilities != predict(photos[0]).probabilities
+    assert answer.digit == int(by_hand.argmax())
+    many = next(predict_many([photos[0]], method="center-crop"))
+    assert many.probabilities == pytest.approx(answer.probabilities, abs=1e-6)
+
+
+def test_an_unknown_method_is_refused(photos: list[np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="mnist"):
+        predict(photos[0], method="magic")
+
+
+def test_a_model_of_the_callers_answers(photos: list[np.ndarray]) -> None:
+    three = always(3)
+    assert predict(photos[0], model=three).digit == 3
+    assert [p.digit for p in predict_many(photos[:2], model=three)] == [3, 3]
+    assert predict_steps(canvas_steps(photos[0]), model=three).digit == 3
+    assert predict(photos[0]).digit == 7
+
+
+def test_steps_already_made_get_the_same_answer(photos: list[np.ndarray]) -> None:
+    assert predict_steps(canvas_steps(photos[1])) == predict(photos[1])
+
+
+# What comes out
+
+
+def a_prediction(**changes: Any) -> Prediction:
+    return dataclasses.replace(Prediction((0.05,) * 4 + (0.55,) + (0.05,) * 5, 0.25), **changes)
+
+
+def test_a_prediction_is_ten_probabilities_and_the_evidence(photos: list[np.ndarray]) -> None:
+    for answer in predict_many(photos):
+        assert len(answer.probabilities) == 10
+        assert all(isinstance(p, float) and 0 <= p <= 1 for p in answer.probabilities)
+        assert math.fsum(answer.probabilities) == pytest.approx(1, abs=1e-9)
+        assert isinstance(answer.digit, int)
+        assert answer.confidence == max(answer.probabilities) == answer.probabilities[answer.digit]
+        assert answer.outlier_score >= 0
+        assert math.isfinite(answer.outlier_score)
+        assert answer.is_digit == (answer.outlier_score <= 1)
+
+
+def test_a_prediction_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        a_prediction().outlier_score = 2.0  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        a_prediction().digit = 2  # type: ignore[misc]
+
+
+def test_equal_predictions_are_equal_and_travel_between_processes() -> None:
+    assert a_prediction() == a_prediction()
+    assert a_prediction() != a_prediction(outlier_score=0.5)
+    assert len({a_prediction(), a_prediction()}) == 1
+    assert pickle.loads(pickle.dumps(a_prediction())) == a_prediction()
+
+
+@pytest.mark.parametrize(("score", "is_digit"), [(0.0, True), (1.0, True), (1.0001, False)])
+def test_above_one_it_is_no_digit(score: float, is_digit: bool) -> None:
+    assert a_prediction(outlier_score=score).is_digit is is_digit
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(1, "> 99.9 %"), (0.9994, "> 99.9 %"), (0.992, "99.2 %"), (0.5, "50.0 %"), (0, "< 0.1 %")],
+)
+def test_no_percentage_claims_certainty(share: float, words: str) -> None:
+    assert prediction.percent(share) == words
+
+
+def test_a_prediction_reads_well() -> None:
+    assert repr(a_prediction()) == "<Prediction: 4 at 55.0 %>"
+    assert "no digit" in repr(a_prediction(outlier_score=3.0))
+
+
+def test_a_prediction_goes_into_json_and_back() -> None:
+    written = json.loads(json.dumps(a_prediction().to_dict(), allow_nan=False))
+    assert list(written) == ["digit", "confidence", "is_digit", "outlier_score", "probabilities"]
+    assert Prediction(tuple(written["probabilities"]), written["outlier_score"]) == a_prediction()
+    assert (written["digit"], written["confidence"], written["is_digit"]) == (4, 0.55, True)
+
+
+def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
+    page = a_prediction()._repr_html_()
+    assert page.count("<tr>") == page.count("</tr>") == 10
+    assert "<b>4</b>" in page
+    assert "55.0 %" in page
+    assert "not a digit" in a_prediction(outlier_score=2.0)._repr_html_()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_logits_of_any_size_give_finite_probabilities(
+    photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    model = always(3)
+    with torch.no_grad():
+        model.output.bias.fill_(-1e4)
+        model.output.bias[3] = -1e3
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    monkeypatch.setattr(prediction, "shipped_network", lambda: Network(weights))
+    with np.errstate(all="raise"):  # whatever the caller has set
+        answer = predict(photos[0], model=model if own else None)
+    assert (answer.digit, answer.confidence, answer.is_digit) == (3, 1.0, False)
+
+
+# Many
+
+
+def test_many_pictures_get_the_answers_that_each_gets_alone(photos: list[np.ndarray]) -> None:
+    alone = [predict(photo) for photo in photos]
+    for size in (1, 5, 256):
+        together = list(predict_many(photos, batch_size=size))
+        assert len(together) == len(alone)
+        for one, other in zip(together, alone, strict=True):
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+            assert one.outlier_score == pytest.approx(other.outlier_score, rel=1e-3, abs=1e-6)
+
+
+def test_no_pictures_get_no_answers() -> None:
+    assert list(predict_many([])) == []
+
+
+def test_pictures_are_taken_a_batch_at_a_time(photos: list[np.ndarray]) -> None:
+    taken = 0
+
+    def endless() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for photo in itertools.cycle(photos):
+            taken += 1
+            yield photo
+
+    answers = predict_many(endless(), batch_size=4)
+    assert taken == 0
+    for expected in (4, 4, 4, 4, 8):
+        next(answers)
+        assert taken == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 256])
+def test_an_error_comes_at_its_picture_and_after_the_answers_before_it(
+    photos: list[np.ndarray], size: int
+) -> None:
+    answers = predict_many([*photos[:3], b"junk", photos[3]], batch_size=size)
+    assert [next(answers).digit for _ in range(3)] == [7, 2, 1]
+    with pytest.raises(UnreadableImageError):
+        next(answers)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_holds_one_picture_or_more(photos: list[np.ndarray], size: int) -> None:
+    with pytest.raises(ValueError, match=f"batch_size is {size}"):
+        list(predict_many(photos, batch_size=size))
+
+
+def test_test_digits_are_read_and_taken_for_digits(digits: Digits) -> None:
+    some = digits[:200]
+    for images in (some.images, 255 - some.images):
+        answers = list(predict_many(images.numpy()))
+        right = sum(a.digit == label for a, label in zip(answers, some.labels, strict=True))
+        assert right >= 196
+        assert sum(answer.is_digit for answer in answers) >= 194
+
+
+# Threads and processes
+
+
+@pytest.fixture
+def fresh() -> Iterator[None]:
+    """Whatever read the shipped weights before, the test reads them anew."""
+    prediction.shipped_network.cache_clear()
+    yield
+    prediction.shipped_network.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("own", [False, True], ids=["shipped weights", "a model of the caller's"])
+def test_sixteen_threads_that_begin_together_get_right_answers(
+    photos: list[np.ndarray], own: bool
+) -> None:
+    photos = photos[:4]
+    model = load_model()
+    expected = [predict(photo, model=model) for photo in photos]
+    together = threading.Barrier(16)
+
+    def work(start: int) -> list[Prediction]:
+        together.wait(30)
+        order = [(start + i) % len(photos) for i in range(len(photos))]
+        answers = {i: predict(photos[i], model=model if own else None) for i in order}
+        return [answers[i] for i in range(len(photos))]
+
+    with ThreadPoolExecutor(16) as pool:
+        for answers in pool.map(work, range(16)):
+            for one, other in zip(answers, expected, strict=True):
+                assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_predicting_leaves_the_callers_process_as_it_was(photos: list[np.ndarray]) -> None:
+    def state() -> tuple[object, ...]:
+        return (
+            torch.get_rng_state().tolist(),
+            random.getstate(),
+            str(np.random.get_state()),
+            torch.get_num_threads(),
+            torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(),
+            np.geterr(),
+        )
+
+    before = state()
+    predict(photos[0])
+    answers = predict_many(photos, batch_size=2)
+    next(answers)  # a generator at rest, too
+    assert state() == before
+
+
+@pytest.mark.usefixtures("fresh")
+def test_the_shipped_weights_are_read_once(photos: list[np.ndarray]) -> None:
+    predict(photos[0])
+    network = prediction.shipped_network()
+    list(predict_many(photos))
+    assert prediction.shipped_network() is network
+
+
+PROCESSES = """
+import os, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+import numpy as np
+from lenet_digits import predict, predict_many
+photos = list(np.load(sys.argv[1]))
+expected = [answer.digit for answer in predict_many(photos * 30)][:len(photos)]  # threads at work
+if hasattr(os, "fork"):
+    child = os.fork()
+    if not child:
+        alone = [predict(photo).digit for photo in photos]
+        many = [answer.digit for answer in predict_many(photos * 30)][:len(photos)]
+        os._exit(0 if alone == many == expected else 1)
+    assert os.waitpid(child, 0)[1] == 0, "a forked process answers otherwise"
+with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    assert [answer.digit for answer in pool.map(predict, photos)] == expected
+print(*expected)
+"""
+
+
+def test_forked_and_spawned_processes_get_right_answers(
+    photos: list[np.ndarray], tmp_path: Path
+) -> None:
+    photo_file = tmp_path / "photos.npy"
+    np.save(photo_file, np.stack(photos[:3]))
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PROCESSES, str(photo_file)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.stderr == ""
+    assert process.stdout.split() == ["7", "2", "1"]

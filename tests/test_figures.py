@@ -1,0 +1,158 @@
+"""Figures show what they are given, and reach the disk whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lenet_digits import figures as plotting
+from lenet_digits.reading.canvas import canvas_steps
+from lenet_digits.reading.prediction import Prediction
+from lenet_digits.training.evaluation import Evaluation, Reliability
+from lenet_digits.training.loop import EpochRecord
+from lenet_digits.training.mnist import Digits
+
+SEVEN = Prediction((0.0,) * 7 + (0.75, 0.25, 0.0), outlier_score=0.2)
+NO_DIGIT = Prediction(SEVEN.probabilities, outlier_score=3.0)
+EPOCHS = [EpochRecord(n, 1 / n, 1 / n, 1 - 0.1 / n, 1e-3, 1.0) for n in range(1, 6)]
+
+
+def digits(count):
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (count, 28, 28), dtype=torch.uint8)
+    return Digits(images, torch.arange(count) % 10)
+
+
+def texts(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+@pytest.mark.parametrize(
+    ("plot", "values", "last"),
+    [
+        (plotting.plot_cost, [1 / n for n in range(1, 6)], "0.2000"),
+        (plotting.plot_accuracy, [1 - 0.1 / n for n in range(1, 6)], "98.00%"),
+    ],
+)
+def test_curves_go_through_every_epoch_and_name_the_last_value(plot, values, last):
+    figure = plot(EPOCHS)
+    x, y = figure.axes[0].lines[0].get_data()
+    assert list(x) == [1, 2, 3, 4, 5]
+    assert list(y) == pytest.approx(values)
+    assert texts(figure) == [last]
+
+
+def test_the_accuracy_says_on_which_digits_it_was_measured():
+    figure = plotting.plot_accuracy(EPOCHS, digits="5,000 held-out training digits")
+    assert figure.axes[0].get_title(loc="left") == "Accuracy on 5,000 held-out training digits"
+
+
+def test_every_sample_is_shown_under_its_label():
+    figure = plotting.plot_samples(digits(23), title="Samples")
+    assert texts(figure) == [str(n % 10) for n in range(23)]
+    page = figure.axes[0].images[0].get_array()
+    shown = {
+        page[y : y + 28, x : x + 28].tobytes() for y in (10, 50, 90) for x in range(3, 340, 34)
+    }
+    assert {image.numpy().tobytes() for image in digits(23).images} <= shown
+
+
+def test_only_mistakes_are_on_the_page_of_mistakes():
+    given = digits(30)
+    answers = given.labels.clone()
+    answers[[3, 17]] = 9
+    figure = plotting.plot_mistakes(given, answers)
+    assert texts(figure) == ["3 → 9", "7 → 9"]
+    assert figure.axes[0].get_title(loc="left").startswith("2 of 30 digits read wrong")
+
+
+def test_a_page_of_mistakes_may_be_empty_and_is_never_endless():
+    given = digits(400)
+    assert texts(plotting.plot_mistakes(given, given.labels)) == []
+    figure = plotting.plot_mistakes(given, (given.labels + 1) % 10)
+    assert len(texts(figure)) == plotting.MISTAKES_SHOWN
+    assert figure.axes[0].get_title(loc="left").endswith("the first 150")
+
+
+def test_the_bars_are_the_probabilities():
+    axes = plotting.plot_probabilities(SEVEN).axes[0]
+    assert [bar.get_height() for bar in axes.patches] == list(SEVEN.probabilities)
+    assert axes.get_title(loc="left") == "7 at 75.0 %"
+    assert "not a digit" in plotting.plot_probabilities(NO_DIGIT).axes[0].get_title(loc="left")
+
+
+def test_the_confusion_matrix_shows_every_count():
+    confusion = torch.arange(100).view(10, 10)
+    figure = plotting.plot_confusion(Evaluation(loss=0.1, confusion=confusion))
+    assert texts(figure) == ["·", *(f"{n:,}" for n in range(1, 100))]
+    assert "495 of 4,950" in figure.axes[0].get_title(loc="left")
+
+
+def test_reliability_diagrams_stand_side_by_side_with_their_errors(tmp_path):
+    sure = Reliability.measure([0.95] * 9 + [0.7, 0.5], [True] * 9 + [False, True])
+    figure = plotting.plot_reliability({"Ours": sure, "Theirs": sure})
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles == [f"{name}: ECE {sure.error:.4f}" for name in ("Ours", "Theirs")]
+    points = [line.get_xydata() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert np.allclose(np.concatenate(points), [(0.5, 1), (0.7, 0), (0.95, 1)])
+    assert "81.8%" in texts(figure)  # 9 of the 11 are in the last bin
+    plotting.save_figure(figure, tmp_path / "reliability.png")
+
+
+def test_the_steps_of_each_picture_are_a_row_of_their_own(tmp_path):
+    picture = np.full((60, 80, 3), 255, np.uint8)
+    picture[10:50, 38:42] = 0
+    steps = canvas_steps(picture)
+    rows = [("first.png", steps, SEVEN), ("a very long name " * 9 + "$x", steps, NO_DIGIT)]
+    figure = plotting.plot_steps(rows)
+    assert len(figure.axes) == 2 * (len(steps.named()) + 1)
+    names = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
+    assert names[0] == "first.png"
+    assert len(names[1]) == 26
+    plotting.save_figure(figure, tmp_path / "steps.png")
+
+
+@pytest.mark.parametrize("suffix", plotting.FORMATS)
+def test_a_figure_is_saved_in_the_format_of_its_name_with_directories_made(tmp_path, suffix):
+    path = tmp_path / "new" / f"bars.{suffix}"
+    plotting.save_figure(plotting.plot_probabilities(SEVEN), path)
+    start = path.read_bytes()[:5]
+    assert start in (b"%PDF-", b"\x89PNG\r", b"<?xml")
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_saved_figure_is_sharp_at_the_width_of_a_readme(tmp_path):
+    plotting.save_figure(plotting.plot_cost(EPOCHS), tmp_path / "cost.png")
+    with Image.open(tmp_path / "cost.png") as image:
+        assert image.width >= 1000
+
+
+def test_a_name_without_a_known_format_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="end it in"):
+        plotting.save_figure(plotting.plot_cost(EPOCHS), tmp_path / "cost.doc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_users_own_settings_of_matplotlib_stay_as_they_are():
+    before = [matplotlib.rcParams[key] for key in plotting.STYLE]
+    plotting.plot_cost(EPOCHS)
+    assert [matplotlib.rcParams[key] for key in plotting.STYLE] == before
+
+
+def test_plotting_leaves_pyplot_and_its_list_of_open_figures_alone():
+    # In a process of its own: Gradio imports pyplot, and may have been imported here before.
+    script = (
+        "import sys\n"
+        "from lenet_digits.figures import plot_cost\n"
+        "from lenet_digits.training import EpochRecord\n"
+        f"plot_cost({EPOCHS!r})\n"
+        "assert 'matplotlib.figure' in sys.modules\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
