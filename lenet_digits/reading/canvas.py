@@ -28,6 +28,7 @@ from lenet_digits.reading.ink import (
     with_margin,
     without_impulses,
 )
+from lenet_digits.reading.page import cut_out, page_within
 from lenet_digits.reading.pictures import Bytes, ImageInput, read
 
 METHODS = ("mnist", "center-crop")
@@ -77,9 +78,14 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
     picture = on_one_ground(without_impulses(reduced(page)))
     if (framed := already_framed(picture)) is not None:
         return _steps(picture, framed, framed, framed, 0.0)
-    picture = enlarged(with_margin(picture))
+    if (found := page_within(picture)) is not None:
+        picture, inside = cut_out(page, found)
+        picture = without_impulses(reduced(picture))
+    else:
+        picture, inside = with_margin(picture), None
+    picture = enlarged(picture)
     contrast = flatten(picture)
-    ink, discarded = ink_of_one_digit(all_ink(contrast))
+    ink, discarded = ink_of_one_digit(all_ink(contrast, inside))
     return _steps(picture, contrast, ink, frame(set_pen(ink)), discarded)
 
 

@@ -226,14 +226,20 @@ def _paper(grey: Floats, share: float) -> Floats:
 # What is ink -------------------------------------------------------------------------------------
 
 
-def all_ink(contrast: Floats) -> Ink:
-    """All ink in a picture but ruled lines, from its contrast, (H, W) float32 in [0, 1]."""
+def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
+    """All ink in a picture but ruled lines, from its contrast, (H, W) float32 in [0, 1].
+
+    Where the picture is a page cut out, `inside` is 1 on it.
+    """
     ground, noise = _spread(contrast)
     if noise > 0.005:
         contrast = np.asarray(cv2.GaussianBlur(contrast, (5, 5), 0), np.float32)
         ground, noise = _spread(contrast)
     floor = ground + 4 * noise + 0.02
     mask = np.asarray(contrast > floor, np.uint8)
+    if inside is not None:
+        page = cv2.resize(inside, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        mask &= cv2.erode(page, np.ones((5, 5), np.uint8))
     return Ink(contrast, _without_ruled_lines(mask), floor)
 
 

@@ -1,0 +1,259 @@
+"""Finds the page within a picture: the sheet, note, plate or cell that carries the ink.
+
+The picture is split into regions of slowly changing colour. The region along the picture's border is
+the outermost ground. What it encloses is either ink, or a page of its own with ink on it: a sheet
+on a desk, a box or a circle around a digit. The search goes inwards as long as it finds a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.pictures import Bytes
+
+# All thresholds were tuned on the open real-world sets and on drawn surroundings, 2026-11.
+SEARCH_SIZE = 96  # pixels: longest side at which pages are searched for
+SMALLEST_PICTURE = 40  # pixels: in a smaller one strokes are as wide as rims
+STEP = 10  # grey levels: neighbours that differ by more belong to different regions
+MOST_BORDERS = 24  # regions along the border; a picture with more has no even ground
+RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
+SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
+DEPTH = 4  # pages within pages: a desk, a sheet, a box, a circle
+SMALLEST_PAGE = 0.2  # of the picture's longest side
+SMALLEST_CONTENT = 0.2  # of a page's longest side: less on a page is dirt, or its ink is a pattern
+LEAST_GROUND = 0.4  # of a page's area is its paper
+LEAST_AREA = 0.1  # of the picture
+CONVEX = 0.9  # of the convex hull's area: below this a shape is no page
+SQUARE = 0.92  # of the area of a quadrangle: from here on a shape is a sheet or a box
+BAND = 0.85  # of a side of the picture: what covers this much of it is a desk or a bar, not ink
+ELONGATED = 2.5  # longer side to shorter: less, and a convex spot on a round page is its hole
+
+_Contour = NDArray[np.int32]
+_Colour = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A page within a picture, at `SEARCH_SIZE`."""
+
+    inside: Bytes  # (h, w), 1 where the page is, its rim left out
+    ground: Bytes  # (h, w), 1 where its paper is
+    content: list[_Contour]  # the outlines of what lies on it
+    rim: Bytes  # (h, w), 1 where its outline is
+    size: int  # pixels: longest side of the largest thing on it
+
+
+def page_within(picture: Bytes) -> Page | None:
+    """The innermost page of a (H, W, 3) picture that carries ink; None for the picture itself."""
+    scale = min(1.0, SEARCH_SIZE / max(picture.shape))
+    small = np.asarray(
+        cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+    )
+    if min(small.shape[:2]) < SMALLEST_PICTURE:
+        return None
+    regions, count = _border_regions(small)
+    if not 0 < count <= MOST_BORDERS:
+        return None
+    if count == 1:
+        page = _page(np.ones(regions.shape, np.uint8), regions, regions)
+        found = None
+    else:
+        found = page = _page_at_border(regions, count)
+    for _ in range(DEPTH):
+        inner = _page_on(page, small) if page else None
+        if inner is None:
+            break
+        found = page = inner
+    return found
+
+
+def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
+    """The page alone, cut out of its picture at any size, and where in it the page is.
+
+    Returns pixels, (h, w, 3), in the paper's colour where the page is not, and a mask, (h, w).
+    """
+    height, width = picture.shape[:2]
+    left, top, across, down = cv2.boundingRect(page.inside)
+    ways = height / page.inside.shape[0], width / page.inside.shape[1]
+    rows = slice(round(top * ways[0]), round((top + down) * ways[0]))
+    columns = slice(round(left * ways[1]), round((left + across) * ways[1]))
+    cut = picture[rows, columns].copy()
+    box = slice(top, top + down), slice(left, left + across)
+    inside, ground = (
+        cv2.resize(mask[box], cut.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        for mask in (page.inside, page.ground)
+    )
+    if not inside.all():
+        cut[inside == 0] = np.median(cut[ground > 0], axis=0)
+    return cut, np.asarray(inside, np.uint8)
+
+
+def _border_regions(small: Bytes) -> tuple[Bytes, int]:
+    """The regions along the border, (h, w), numbered from 1; 0 is what they enclose."""
+    height, width = small.shape[:2]
+    labels = np.zeros((height + 2, width + 2), np.uint8)
+    inner = labels[1:-1, 1:-1]
+    count = 0
+    for row, column in ((0, None), (height - 1, None), (None, 0), (None, width - 1)):
+        side = inner[row] if row is not None else inner[:, column]
+        while not side.all():
+            place = int((side == 0).argmax())
+            count += 1
+            if count > MOST_BORDERS:
+                return inner, count
+            seed = (place, row) if row is not None else (column, place)
+            _flood(small, labels, seed, count)
+    rims = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
+    shares = np.bincount(rims, minlength=count + 1)
+    numbers, colours = np.zeros(count + 1, np.uint8), []
+    for label in np.flatnonzero(shares > SPECK):
+        colour = _colour(small, np.asarray(inner == label))
+        alike = [np.abs(colour - other).max() < 2 * STEP for other in colours]
+        numbers[label] = 1 + (alike.index(True) if any(alike) else len(colours))
+        if not any(alike):
+            colours.append(colour)
+    return numbers[inner], len(colours)
+
+
+def _flood(small: Bytes, labels: Bytes, seed: Any, label: int) -> None:
+    cv2.floodFill(
+        small, labels, seed, 0, (STEP,) * 3, (STEP,) * 3, 4 | cv2.FLOODFILL_MASK_ONLY | label << 8
+    )
+
+
+def _page(inside: Bytes, ground: Bytes, rim: Bytes) -> Page:
+    content, _ = cv2.findContours(
+        inside & (1 - ground), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    sizes = [max(cv2.boundingRect(each)[2:]) for each in content]
+    return Page(inside, ground, list(content), rim, max(sizes, default=0))
+
+
+def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
+    return np.asarray(np.median(small[where > 0], axis=0), np.float32)
+
+
+def _page_at_border(regions: Bytes, count: int) -> Page | None:
+    """The page whose paper reaches the border, where a desk or a bar runs along some side."""
+    sides = (regions[0], regions[-1], regions[:, 0], regions[:, -1])
+    best = None
+    for label in range(1, count + 1):
+        ground = np.asarray(regions == label, np.uint8)
+        if np.count_nonzero(ground) < 0.1 * ground.size and count > 4:
+            continue
+        outline, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        inside = np.zeros_like(ground)
+        cv2.drawContours(inside, outline, -1, 1, cv2.FILLED)
+        page = _page(inside, ground, ground)
+        if page.size and (best is None or page.size > best[0].size):
+            best = page, label
+    if best is None:
+        return None
+    page, label = best
+    if not any(np.mean(side != label) >= BAND for side in sides):
+        return None
+    outline = max(cv2.findContours(page.inside, cv2.RETR_EXTERNAL, 1)[0], key=cv2.contourArea)
+    area = cv2.contourArea(outline)
+    if area < 0.8 * cv2.contourArea(cv2.convexHull(outline)) or area < LEAST_AREA * regions.size:
+        return None
+    if np.count_nonzero(page.ground) < LEAST_GROUND * np.count_nonzero(page.inside):
+        return None
+    trimmed = np.asarray(cv2.erode(page.inside, np.ones((2 * RIMS[0] + 1,) * 2, np.uint8)), np.uint8)
+    page = _page(trimmed, page.ground & trimmed, page.inside - trimmed)
+    return page if page.size >= SMALLEST_CONTENT * max(regions.shape) else None
+
+
+def _page_on(page: Page, small: Bytes) -> Page | None:
+    """The page that lies on another one, and carries ink of its own."""
+    best, rest, around = None, 0, _colour(small, page.ground)
+    for outline in page.content:
+        inner = _as_page(outline, small, around)
+        if inner is None:
+            rest = max(rest, *cv2.boundingRect(outline)[2:])
+        elif best is None or inner.size > best.size:
+            best = inner
+    return best if best and best.size > 0.6 * rest else None
+
+
+def _as_page(outline: _Contour, small: Bytes, around: _Colour) -> Page | None:
+    """What an outline encloses, if that is a page with ink on it."""
+    _, _, width, height = cv2.boundingRect(outline)
+    if max(width, height) < SMALLEST_PAGE * max(small.shape):
+        return None
+    area = cv2.contourArea(outline)
+    if area < CONVEX * cv2.contourArea(cv2.convexHull(outline)):
+        return None
+    corners = cv2.approxPolyDP(outline, 0.04 * cv2.arcLength(outline, True), True)
+    quadrangle = cv2.contourArea(corners) if len(corners) == 4 else 0.0
+    square = SQUARE * quadrangle <= area <= quadrangle / SQUARE
+    filled = np.zeros(small.shape[:2], np.uint8)
+    cv2.drawContours(filled, [outline], -1, 1, cv2.FILLED)
+    for rim in RIMS:
+        if min(width, height) < 6 * rim:
+            break
+        page = _page_within_rim(filled, rim, small, around, square)
+        if page is not None:
+            return page
+    return None
+
+
+def _page_within_rim(
+    filled: Bytes, rim: int, small: Bytes, around: _Colour, square: bool
+) -> Page | None:
+    """The page inside a shape, (h, w), if it has even paper within its rim, and ink on that."""
+    disc = np.ones((2 * rim + 1,) * 2, np.uint8)
+    inside = np.asarray(cv2.erode(filled, disc, borderValue=0), np.uint8)
+    ring = inside & (1 - cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0))
+    rows, columns = np.nonzero(ring)
+    if len(rows) < 8:
+        return None
+    colours = small[rows, columns].astype(np.int16)
+    seed = int(np.abs(colours - np.median(colours, axis=0)).max(axis=1).argmin())
+    labels = np.pad(1 - inside, 1, constant_values=1)
+    _flood(small, labels, (int(columns[seed]), int(rows[seed])), 2)
+    ground = np.asarray(labels[1:-1, 1:-1] == 2, np.uint8)
+    if ground.sum() < LEAST_GROUND * inside.sum() or ground[rows, columns].mean() < 0.6:
+        return None
+    page = _page(inside, ground, filled - inside)
+    if page.size < SMALLEST_CONTENT * max(cv2.boundingRect(inside)[2:]):
+        return None
+    largest = max(page.content, key=lambda each: max(cv2.boundingRect(each)[2:]))
+    return page if _is_ink(largest, page, ring, small, around, square) else None
+
+
+def _is_ink(
+    outline: _Contour, page: Page, ring: Bytes, small: Bytes, around: _Colour, square: bool
+) -> bool:
+    """Whether what lies on a page is ink, and not the hole of a digit that looks like a page."""
+    spot = np.zeros_like(ring)
+    cv2.drawContours(spot, [outline], -1, 1, cv2.FILLED)
+    paper = _colour(small, page.ground)
+    off = np.abs(small[spot > 0].astype(np.float32) - paper).max(axis=1)
+    ink = np.median(small[spot > 0][off >= 0.7 * off.max()], axis=0)
+    strength = float(np.abs(ink - paper).max())
+    like_around = float(np.abs(ink - around).max()) < 0.3 * strength
+    area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
+    across, along = sorted(cv2.minAreaRect(outline)[1])
+    solid = np.mean(off < 0.3 * strength) < 0.05
+    compact = area > 0.8 and along < ELONGATED * max(1.0, across)
+    if like_around and solid and compact:
+        return False
+    if square:
+        return True
+    if (spot & ring).any() or (like_around and area > 0.7):
+        return False
+    left, top, width, height = cv2.boundingRect(page.inside)
+    x, y, w, h = cv2.boundingRect(outline)
+    central = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
+    pen = float(np.abs(small.astype(np.float32) - paper).max(axis=2)[page.rim > 0].max())
+    return central < 0.25 * max(width, height) and strength > 0.3 * pen and max(w, h) > 0.35 * max(
+        width, height
+    )
+
+
