@@ -22,6 +22,7 @@ from lenet_digits.reading.ink import (
     all_ink,
     enlarged,
     flatten,
+    ink_of_layer,
     ink_of_one_digit,
     on_one_ground,
     reduced,
@@ -29,7 +30,7 @@ from lenet_digits.reading.ink import (
     without_impulses,
 )
 from lenet_digits.reading.page import cut_out, page_within
-from lenet_digits.reading.pictures import Bytes, ImageInput, read
+from lenet_digits.reading.pictures import Bytes, ImageInput, composited, read
 
 METHODS = ("mnist", "center-crop")
 
@@ -74,7 +75,9 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     page = read(image)
     if method == "center-crop":
-        return _center_crop(page)
+        return _center_crop(page if page.shape[2] == 3 else composited(page))
+    if page.shape[2] == 4:
+        return _layer_steps(reduced(page))
     picture = on_one_ground(without_impulses(reduced(page)))
     if (framed := already_framed(picture)) is not None:
         return _steps(picture, framed, framed, framed, 0.0)
@@ -87,6 +90,16 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
     contrast = flatten(picture)
     ink, discarded = ink_of_one_digit(all_ink(contrast, inside))
     return _steps(picture, contrast, ink, frame(set_pen(ink)), discarded)
+
+
+def _layer_steps(layer: Bytes) -> CanvasSteps:
+    """The steps of a layer of ink, (H, W, 4): its alpha says what is ink, and all of it is."""
+    picture = composited(layer)
+    if (framed := already_framed(picture)) is not None:
+        return _steps(picture, framed, framed, framed, 0.0)
+    contrast = np.asarray(enlarged(layer[:, :, 3:])[..., :] / np.float32(255), np.float32)
+    ink, discarded = ink_of_one_digit(ink_of_layer(contrast.reshape(contrast.shape[:2])))
+    return _steps(enlarged(picture), contrast.reshape(ink.shape), ink, frame(set_pen(ink)), discarded)
 
 
 def _steps(

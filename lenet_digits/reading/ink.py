@@ -32,6 +32,7 @@ class Ink:
     contrast: Floats  # (H, W), ink bright on an even dark ground, noise smoothed
     mask: Bytes  # (H, W), 1 where there is ink, ruled lines removed
     floor: float  # the contrast above which a pixel counts as ink
+    bordered: bool = True  # whether ink along the picture's edge may be its border
 
 
 # Reduce ------------------------------------------------------------------------------------------
@@ -243,6 +244,12 @@ def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
     return Ink(contrast, _without_ruled_lines(mask), floor)
 
 
+def ink_of_layer(alpha: Floats) -> Ink:
+    """The ink of a transparent layer, whose alpha is (H, W) float32 in [0, 1]: all that is drawn."""
+    floor = 0.02
+    return Ink(alpha, np.asarray(alpha > floor, np.uint8), floor, bordered=False)
+
+
 def _spread(contrast: Floats) -> tuple[float, float]:
     """Median and robust standard deviation, of one pixel in nine."""
     sample = contrast[::3, ::3]
@@ -314,7 +321,7 @@ def ink_of_one_digit(ink: Ink) -> tuple[Floats, float]:
     picture has no ink.
     """
     contrast, floor = ink.contrast, ink.floor
-    loose = _inside(ink.mask)
+    loose = _inside(ink.mask) if ink.bordered else ink.mask
     if not loose.any():
         raise NoInkError("The picture shows no ink: is it blank?")
     level = _quantile(contrast[loose > 0], 0.9)
