@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.lines import without_rules
 from lenet_digits.reading.pictures import Bytes, NoInkError
 
 EVEN_REACH = 0.33  # of the longest side: wider than any stroke, even a marker's
@@ -241,7 +242,7 @@ def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
     if inside is not None:
         page = cv2.resize(inside, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
         mask &= cv2.erode(page, np.ones((5, 5), np.uint8))
-    return Ink(contrast, _without_ruled_lines(mask), floor)
+    return Ink(contrast, without_rules(mask, contrast), floor)
 
 
 def ink_of_layer(alpha: Floats) -> Ink:
@@ -260,55 +261,6 @@ def _spread(contrast: Floats) -> tuple[float, float]:
 def _quantile(values: NDArray[Any], share: float) -> float:
     """The value that `share` of all lie below; NumPy's own interpolates, slowly."""
     return float(np.sort(values, axis=None)[int(share * (values.size - 1) + 0.5)])
-
-
-def _without_ruled_lines(mask: Bytes) -> Bytes:
-    """The mask without thin lines that run from edge to edge, past the digit at both ends."""
-    upright = _ruled_lines(mask.T.copy()).T
-    level = _ruled_lines(mask, crossing=upright)
-    if not (level.any() or upright.any()):
-        return mask
-    rest = np.where(level | upright, 0, mask)
-    _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
-    if len(parts) < 2:
-        return mask
-    x, y, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]  # the digit
-    height, width = mask.shape
-    edge = max(2, max(height, width) // 50)
-    if max(w, h) <= 0.2 * min(height, width):
-        return mask
-    if edge <= x and x + w <= width - edge:
-        mask = np.where(level, 0, mask)
-    if edge <= y and y + h <= height - edge:
-        mask = np.where(upright, 0, mask)
-    return mask
-
-
-def _ruled_lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-    """Where thin lines run from the left edge to the right one, climbing by a fifth at most.
-
-    They may end in a `crossing` line, as in the corner of a cell.
-    """
-    height, width = mask.shape
-    edge, gap = max(3, width // 25), max(3, width // 16)
-    columns = mask.max(axis=0, keepdims=True)
-    if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
-        return np.zeros(mask.shape, np.bool_)  # as it is for most pictures
-    thick = max(3, round(0.16 * max(height, width)))
-    padded = cv2.copyMakeBorder(mask, thick, thick, 0, 0, cv2.BORDER_CONSTANT, value=0)
-    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-    thin = mask - solid[thick:-thick]
-    runs = thin if crossing is None else thin | crossing.astype(np.uint8)
-    runs = cv2.dilate(runs, np.ones((3, 1), np.uint8))  # lets a line climb a little
-    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
-    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
-    if not (runs[:, : edge + 1].any() and runs[:, -edge - 1 :].any()):
-        return np.zeros(mask.shape, np.bool_)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
-    left, _, length, climb, _ = stats.T
-    across = (left <= edge) & (left + length >= width - edge) & (climb <= 0.2 * width)
-    across[0] = False
-    return np.asarray(across[labels] & (thin > 0))
 
 
 # Which ink is the digit --------------------------------------------------------------------------

@@ -1,0 +1,167 @@
+"""Finds long thin lines in ink, and removes them: rules, the squares of graph paper, combs, boxes.
+
+A line may slope up to `STEEPEST`. Where a stroke crosses it, where the ink is darker than the line,
+and where the ink is thicker than the line, the ink stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.pictures import Bytes
+
+# Tuned on the open real-world sets and on drawn surroundings, 2026-11.
+STEEPEST = 0.1  # rows a column: 5.7 degrees
+DARKER = 1.35  # times a line's contrast: from here on the ink is a stroke, not the line
+STRAIGHT = 1.5  # pixels: how far a line may lie from the straight one through it, on average
+COVERED = 0.75  # of its length: less, and it is not a line but a row of strokes
+
+
+@dataclass(frozen=True)
+class Line:
+    """A nearly level line: its row is ``row + slope * column``, all in pixels."""
+
+    row: float
+    slope: float
+    begin: int  # first column
+    end: int  # column after the last one
+    width: float  # median
+
+    def rows(self, columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Where the line is in some columns."""
+        return self.row + self.slope * columns
+
+
+def level_lines(mask: Bytes, *, least: int, run: int, widest: int) -> list[Line]:
+    """The lines in a (H, W) mask that are `least` pixels long or longer, and nearly level.
+
+    `run` is the shortest straight piece, in pixels, that is looked for; `widest` is the width, in
+    pixels, from which on ink is a stroke or a border. For upright lines, turn the mask.
+    """
+    padded = cv2.copyMakeBorder(mask, widest, widest, 0, 0, cv2.BORDER_CONSTANT, value=0)
+    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((widest, 1), np.uint8))
+    thin = mask - solid[widest:-widest]
+    runs = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # lets a line climb a little
+    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(3, run // 2)), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    lines = []
+    for label in range(1, count):
+        left, top, length, height, _ = stats[label]
+        if length < least:
+            continue
+        part = (labels[top : top + height, left : left + length] == label) & (
+            thin[top : top + height, left : left + length] > 0
+        )
+        line = _fitted(part, left, top, mask)
+        if line is not None and line.end - line.begin >= least:
+            lines.append(line)
+    return lines
+
+
+def _fitted(part: NDArray[np.bool_], left: int, top: int, mask: Bytes) -> Line | None:
+    """The straight line through most of the columns of a part of a mask."""
+    counts = part.sum(axis=0)
+    columns = np.flatnonzero(counts)
+    if len(columns) < 8:
+        return None
+    middles = (part * np.arange(len(part))[:, None]).sum(axis=0)[columns] / counts[columns]
+    good = counts[columns] <= np.median(counts[columns]) + 1
+    for _ in range(3):
+        if good.sum() < 8:
+            return None
+        slope, row = np.polyfit(columns[good], middles[good], 1)
+        off = np.abs(middles - row - slope * columns)
+        good = off <= max(STRAIGHT, 1.5 * float(np.median(off)))
+    if abs(slope) > STEEPEST or off[good].mean() > STRAIGHT:
+        return None
+    row += top - slope * left
+    height, width = mask.shape
+    everywhere = np.arange(width)
+    rows = np.rint(row + slope * everywhere).astype(int)
+    band = np.zeros(width, np.uint8)
+    for shift in (-1, 0, 1):
+        within = (rows + shift >= 0) & (rows + shift < height)
+        band[within] |= mask[rows[within] + shift, everywhere[within]]
+    gap = max(3, width // 16)
+    covered = cv2.morphologyEx(band[None], cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))[0]
+    middle = left + int(columns[good][good.sum() // 2])
+    holes = np.flatnonzero(covered == 0)
+    before, after = holes[holes < middle], holes[holes > middle]
+    begin = int(before[-1]) + 1 if len(before) else 0
+    end = int(after[0]) if len(after) else width
+    if end - begin < 8 or band[begin:end].mean() < COVERED:
+        return None
+    return Line(float(row), float(slope), begin, end, float(np.median(counts[columns][good])))
+
+
+def line_pixels(line: Line, mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
+    """What a line covers alone, (H, W): strokes that cross it or lie on it are left out."""
+    height, width = mask.shape
+    half = int(np.ceil(line.width / 2)) + 1
+    reach = half + 2
+    columns = np.arange(line.begin, line.end)
+    middle = np.rint(line.rows(columns)).astype(int)
+    shifts = np.arange(-reach, reach + 1)[:, None]
+    rows = middle + shifts
+    outside = (rows < 0) | (rows >= height)
+    rows = rows.clip(0, height - 1)
+    ink = np.where(outside, 0, mask[rows, columns])
+    strength = np.where(outside, 0, contrast[rows, columns])
+    band = slice(reach - half, reach + half + 1)
+    peak = strength[band].max(axis=0)
+    above = ink[: reach - half].all(axis=0)
+    below = ink[reach + half + 1 :].all(axis=0)
+    typical = float(np.median(peak[~(above | below)])) if (~(above | below)).any() else 0.0
+    crossing = (above & below) | (peak > DARKER * typical + 0.03)
+    crossing = cv2.dilate(crossing.astype(np.uint8)[None], np.ones((1, 3), np.uint8))[0] > 0
+    removed = np.zeros(mask.shape, np.bool_)
+    taken = (ink[band] > 0) & ~crossing
+    removed[rows[band][taken], np.broadcast_to(columns, taken.shape)[taken]] = True
+    return removed
+
+
+def without_rules(mask: Bytes, contrast: Floats) -> Bytes:
+    """The mask without thin lines that run from edge to edge, past the digit at both ends."""
+    level = _rules(mask, contrast)
+    upright = _rules(mask.T.copy(), contrast.T).T
+    if not (level.any() or upright.any()):
+        return mask
+    rest = np.where(level | upright, 0, mask)
+    opened = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    _, _, parts, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
+    if len(parts) < 2:
+        return mask
+    x, y, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]  # the digit
+    height, width = mask.shape
+    edge = max(2, max(height, width) // 50)
+    if max(w, h) <= SMALLEST_DIGIT * min(height, width):
+        return mask
+    if edge <= x and x + w <= width - edge:
+        mask = np.where(level, 0, mask)
+    if edge <= y and y + h <= height - edge:
+        mask = np.where(upright, 0, mask)
+    return mask
+
+
+SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
+
+
+def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
+    """Where thin lines run from the left edge to the right one."""
+    width = mask.shape[1]
+    edge, gap = max(3, width // 25), max(3, width // 16)
+    removed = np.zeros(mask.shape, np.bool_)
+    columns = mask.max(axis=0, keepdims=True)
+    if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
+        return removed  # as it is for most pictures
+    widest = max(3, round(0.16 * max(mask.shape)))
+    for line in level_lines(mask, least=width // 3, run=max(3, width // 8), widest=widest):
+        if line.begin <= edge and line.end >= width - edge:
+            removed |= line_pixels(line, mask, contrast)
+    return removed
