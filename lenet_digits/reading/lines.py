@@ -44,7 +44,8 @@ def level_lines(mask: Bytes, *, least: int, run: int, widest: int) -> list[Line]
     pixels, from which on ink is a stroke or a border. For upright lines, turn the mask.
     """
     padded = cv2.copyMakeBorder(mask, widest, widest, 0, 0, cv2.BORDER_CONSTANT, value=0)
-    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((widest, 1), np.uint8))
+    # Narrow upright lines, as graph paper has them, do not count: they must not cut level ones.
+    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((widest, 6), np.uint8))
     thin = mask - solid[widest:-widest]
     runs = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # lets a line climb a little
     runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
