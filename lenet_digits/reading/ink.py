@@ -22,6 +22,8 @@ EVEN_REACH = 0.33  # of the longest side: wider than any stroke, even a marker's
 UNEVEN_REACH = (
     0.2  # of the longest side, on uneven ground: a wider reach would take shadows for ink
 )
+FAINT = 0.12  # of the ink's contrast: weaker is paper, dirt or the other side's ink; tuned 2026-11
+SECOND_STRENGTH = 0.1  # of the strong ink: as much faint ink away from it is part of the writing
 WORK_SIZE = 192  # pixels: the longest side at which ink is searched for; 7 times the canvas
 TINY_SIZE = 64  # pixels: a picture up to this longest side is enlarged to about twice this
 
@@ -280,15 +282,40 @@ def ink_of_one_digit(ink: Ink) -> tuple[Floats, float]:
     strong = loose * (contrast > max(floor, 0.4 * level))
     reach = max(contrast.shape) // 20
     around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    levels: Floats | float = level
     weak = loose * around * (contrast > max(floor, 0.2 * level))
+    faint = loose * (1 - around) * (contrast > max(floor, FAINT * level))
+    if np.count_nonzero(faint) > SECOND_STRENGTH * np.count_nonzero(strong):
+        levels = _local_levels(contrast * loose, level)
+        local = loose * (contrast > np.maximum(floor, 0.4 * levels))
+        weak = _joined(np.asarray(local, np.uint8), strong)
+        strong = weak
     count, labels = cv2.connectedComponents(weak, connectivity=8)
     certain = strong > 0
     mass = np.bincount(labels[certain], contrast[certain], minlength=count)
     mass[0] = 0
     kept = mass > 0.05 * mass.max()
     near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
-    soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
+    soft = np.clip((contrast - 0.15 * levels) / (0.75 * levels), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
+
+
+def _local_levels(contrast: Floats, level: float) -> Floats:
+    """The contrast of the strokes near every pixel, where a pen wrote with several strengths."""
+    near = max(contrast.shape) // 40
+    peaks = cv2.dilate(contrast, np.ones((2 * near + 1, 2 * near + 1), np.uint8))
+    return np.asarray(np.clip(peaks, FAINT * level, level), np.float32)
+
+
+def _joined(ink: Bytes, strong: Bytes) -> Bytes:
+    """The ink that hangs together with strong ink, across gaps as wide as a step in strength."""
+    near = max(ink.shape) // 40
+    wide = cv2.dilate(ink | strong, np.ones((near + 1, near + 1), np.uint8))
+    count, labels = cv2.connectedComponents(wide, connectivity=8)
+    kept = np.zeros(count, np.uint8)
+    kept[labels[strong > 0]] = 1
+    kept[0] = 0
+    return np.asarray((ink | strong) * kept[labels], np.uint8)
 
 
 def _inside(mask: Bytes) -> Bytes:
