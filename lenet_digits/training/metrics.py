@@ -10,7 +10,7 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -141,7 +141,7 @@ class EpochRecord:
         test_loss: the loss on the test digits.
         test_accuracy: share of the test digits read right, in [0, 1].
         learning_rate: at the epoch's end.
-        seconds: how long it took.
+        seconds: how long it took; below 0 where the clock was set back.
     """
 
     epoch: int
@@ -153,7 +153,7 @@ class EpochRecord:
 
     def __post_init__(self) -> None:
         _at_least(1, "epoch", self.epoch)
-        for name in ("train_loss", "test_loss", "learning_rate", "seconds"):
+        for name in ("train_loss", "test_loss", "learning_rate"):
             _at_least(0, name, getattr(self, name))
         _in_unit("test_accuracy", self.test_accuracy)
 
@@ -271,7 +271,10 @@ class Metrics:
 
     def write(self, path: Path) -> None:
         """Write them to a file, which appears whole or not at all. Raises OSError."""
-        values = {name: value for name, value in asdict(self).items() if value not in ABSENT}
+        values = asdict(self)
+        for each in fields(self):
+            if not _is_required(each) and values[each.name] in ABSENT:
+                del values[each.name]
         text = json.dumps(values, indent=2)
         write_atomically(path, (text + "\n").encode())
 
@@ -317,12 +320,16 @@ def _checked_fields(value: Any, wanted: type[Any], name: str) -> Any:
         inner = f"{name}: {each.name}" if name else each.name
         if each.name in value:
             found[each.name] = _checked(value[each.name], hints[each.name], inner)
-        elif each.default is MISSING and each.default_factory is MISSING:
+        elif _is_required(each):
             raise ValueError(f"{inner} is missing")
     try:
         return wanted(**found)
     except ValueError as error:
         raise ValueError(f"{name}: {error}".removeprefix(": ").rstrip(".")) from error
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _shortened(value: Any) -> str:
