@@ -214,7 +214,8 @@ def test_no_percentage_claims_certainty(share: float, words: str) -> None:
 
 def test_a_prediction_reads_well() -> None:
     assert repr(a_prediction()) == "<Prediction: 4 at 55.0 %>"
-    assert "no digit" in repr(a_prediction(outlier_score=3.0))
+    assert "does not look like a digit" in repr(a_prediction(outlier_score=3.0))
+    assert "unknown" in repr(a_prediction(outlier_score=None))
 
 
 def test_a_prediction_goes_into_json_and_back() -> None:
@@ -222,6 +223,10 @@ def test_a_prediction_goes_into_json_and_back() -> None:
     assert list(written) == ["digit", "confidence", "is_digit", "outlier_score", "probabilities"]
     assert Prediction(tuple(written["probabilities"]), written["outlier_score"]) == a_prediction()
     assert (written["digit"], written["confidence"], written["is_digit"]) == (4, 0.55, True)
+    unknown = a_prediction(outlier_score=None)
+    assert unknown.is_digit is None
+    written = json.loads(json.dumps(unknown.to_dict(), allow_nan=False))
+    assert written["is_digit"] is written["outlier_score"] is None
 
 
 def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
@@ -230,6 +235,9 @@ def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
     assert "<b>4</b>" in page
     assert "55.0 %" in page
     assert "not a digit" in a_prediction(outlier_score=2.0)._repr_html_()
+    unknown = a_prediction(outlier_score=None)._repr_html_()
+    assert "<b>4</b>" in unknown
+    assert "unknown" in unknown
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -241,7 +249,9 @@ def test_logits_of_any_size_give_finite_probabilities(
         model.output.bias.fill_(-1e4)
         model.output.bias[3] = -1e3
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    monkeypatch.setattr(prediction, "shipped_network", lambda: Network(weights))
+    model.sees_nondigits = True
+    network = Network(weights, sees_nondigits=True)
+    monkeypatch.setattr(prediction, "shipped_network", lambda: network)
     with np.errstate(all="raise"):  # whatever the caller has set
         answer = predict(photos[0], model=model if own else None)
     assert (answer.digit, answer.confidence, answer.is_digit) == (3, 1.0, False)
