@@ -134,7 +134,7 @@ def _outcome(
 ) -> Prediction | Exception:
     """The prediction, or why there is none; the steps to it are added to `explained`."""
     from lenet_digits.reading.canvas import canvas_steps
-    from lenet_digits.reading.prediction import predict_steps
+    from lenet_digits.reading.prediction import likeliest, predict_steps
 
     try:
         with _opened(path) as file:
@@ -143,7 +143,8 @@ def _outcome(
         return error
     prediction = predict_steps(steps, model=model)
     if explained is not None:
-        explained.append((printable(Path(path).name), steps, prediction))
+        chosen = likeliest(steps, model=model)
+        explained.append((printable(Path(path).name), chosen, prediction))
     return prediction
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from lenet_digits.reading.framing import (
     set_pen,
 )
 from lenet_digits.reading.ink import (
+    Ink,
     all_ink,
     enlarged,
     flatten,
@@ -45,6 +46,8 @@ class CanvasSteps:
     box: tuple[int, int, int, int]  # left, top, right, bottom (exclusive) of the ink in `picture`
     canvas: Canvas
     discarded: float  # share of the ink, in [0, 1], thrown away as not part of the digit
+    # The same where it is open what is ink; `prediction.likeliest` chooses by the network's answer.
+    alternatives: tuple[CanvasSteps, ...] = ()
 
     def named(self) -> list[tuple[str, NDArray[Any]]]:
         """Each step with its name, in order, for display."""
@@ -88,8 +91,7 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
         picture, inside = with_margin(picture), None
     picture = enlarged(picture)
     contrast = flatten(picture)
-    ink, discarded = ink_of_one_digit(all_ink(contrast, inside))
-    return _steps(picture, contrast, ink, frame(set_pen(ink)), discarded)
+    return _all_steps(picture, contrast, all_ink(contrast, inside))
 
 
 def _layer_steps(layer: Bytes) -> CanvasSteps:
@@ -97,9 +99,17 @@ def _layer_steps(layer: Bytes) -> CanvasSteps:
     picture = composited(layer)
     if (framed := already_framed(picture)) is not None:
         return _steps(picture, framed, framed, framed, 0.0)
-    contrast = np.asarray(enlarged(layer[:, :, 3:])[..., :] / np.float32(255), np.float32)
-    ink, discarded = ink_of_one_digit(ink_of_layer(contrast.reshape(contrast.shape[:2])))
-    return _steps(enlarged(picture), contrast.reshape(ink.shape), ink, frame(set_pen(ink)), discarded)
+    alpha = enlarged(layer[:, :, 3])
+    contrast = np.asarray(alpha / np.float32(255), np.float32)
+    return _all_steps(enlarged(picture), contrast, ink_of_layer(contrast))
+
+
+def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
+    first, *others = (
+        _steps(picture, contrast, digit, frame(set_pen(digit)), discarded)
+        for digit, discarded in ink_of_one_digit(ink)
+    )
+    return replace(first, alternatives=tuple(others)) if others else first
 
 
 def _steps(

@@ -24,6 +24,7 @@ UNEVEN_REACH = (
 )
 FAINT = 0.12  # of the ink's contrast: weaker is paper, dirt or the other side's ink; tuned 2026-11
 SECOND_STRENGTH = 0.1  # of the strong ink: as much faint ink away from it is part of the writing
+MOST_FAINT = 3.0  # times the strong ink: more is rather a shadow or a picture's ground
 WORK_SIZE = 192  # pixels: the longest side at which ink is searched for; 7 times the canvas
 TINY_SIZE = 64  # pixels: a picture up to this longest side is enlarged to about twice this
 
@@ -268,11 +269,12 @@ def _quantile(values: NDArray[Any], share: float) -> float:
 # Which ink is the digit --------------------------------------------------------------------------
 
 
-def ink_of_one_digit(ink: Ink) -> tuple[Floats, float]:
+def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
     """The ink of the one digit that the picture holds, and the share of all ink thrown away.
 
-    The ink is (H, W) float32 in [0, 1]; the share lies in [0, 1]. Raises `NoInkError` where the
-    picture has no ink.
+    The ink is (H, W) float32 in [0, 1]; the share lies in [0, 1]. Where faint ink may belong to the
+    digit or not, there are two answers, the likelier one by geometry first. Raises `NoInkError`
+    where the picture has no ink.
     """
     contrast, floor = ink.contrast, ink.floor
     loose = _inside(ink.mask) if ink.bordered else ink.mask
@@ -282,21 +284,31 @@ def ink_of_one_digit(ink: Ink) -> tuple[Floats, float]:
     strong = loose * (contrast > max(floor, 0.4 * level))
     reach = max(contrast.shape) // 20
     around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    levels: Floats | float = level
     weak = loose * around * (contrast > max(floor, 0.2 * level))
+    answers = [_largest_parts(contrast, weak, strong, level)]
     faint = loose * (1 - around) * (contrast > max(floor, FAINT * level))
     if np.count_nonzero(faint) > SECOND_STRENGTH * np.count_nonzero(strong):
         levels = _local_levels(contrast * loose, level)
-        local = loose * (contrast > np.maximum(floor, 0.4 * levels))
-        weak = _joined(np.asarray(local, np.uint8), strong)
-        strong = weak
-    count, labels = cv2.connectedComponents(weak, connectivity=8)
-    certain = strong > 0
-    mass = np.bincount(labels[certain], contrast[certain], minlength=count)
+        both = loose * (contrast > np.maximum(floor, 0.4 * levels)) | strong
+        both = _joined(np.asarray(both, np.uint8), strong, loose * (contrast > FAINT * level))
+        share = np.count_nonzero(both & faint) / np.count_nonzero(strong)
+        if share > SECOND_STRENGTH:
+            two = _largest_parts(contrast, both, both, levels)
+            answers = [two, *answers] if share < MOST_FAINT else [*answers, two]
+    return answers
+
+
+def _largest_parts(
+    contrast: Floats, ink: Bytes, certain: Bytes, level: Floats | float
+) -> tuple[Floats, float]:
+    """The ink without small specks, (H, W) in [0, 1], and their share of all of it."""
+    count, labels = cv2.connectedComponents(ink, connectivity=8)
+    where = certain > 0
+    mass = np.bincount(labels[where], contrast[where], minlength=count)
     mass[0] = 0
     kept = mass > 0.05 * mass.max()
     near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
-    soft = np.clip((contrast - 0.15 * levels) / (0.75 * levels), 0, 1) * near
+    soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
 
 
@@ -307,15 +319,13 @@ def _local_levels(contrast: Floats, level: float) -> Floats:
     return np.asarray(np.clip(peaks, FAINT * level, level), np.float32)
 
 
-def _joined(ink: Bytes, strong: Bytes) -> Bytes:
-    """The ink that hangs together with strong ink, across gaps as wide as a step in strength."""
-    near = max(ink.shape) // 40
-    wide = cv2.dilate(ink | strong, np.ones((near + 1, near + 1), np.uint8))
-    count, labels = cv2.connectedComponents(wide, connectivity=8)
+def _joined(ink: Bytes, strong: Bytes, paths: Bytes) -> Bytes:
+    """The ink that hangs together with strong ink, by way of anything inked at all."""
+    count, labels = cv2.connectedComponents(paths | ink, connectivity=8)
     kept = np.zeros(count, np.uint8)
     kept[labels[strong > 0]] = 1
     kept[0] = 0
-    return np.asarray((ink | strong) * kept[labels], np.uint8)
+    return np.asarray(ink * kept[labels], np.uint8)
 
 
 def _inside(mask: Bytes) -> Bytes:

@@ -11,11 +11,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load as load_safetensors
 
-from lenet_digits.reading.canvas import CanvasSteps, canvas_steps, to_canvas
-from lenet_digits.reading.framing import Canvas
+from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.network import Network
 from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
 from lenet_digits.storage.header import sees_nondigits
@@ -125,7 +125,15 @@ def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mn
 
 def predict_steps(steps: CanvasSteps, *, model: LeNet5 | None = None) -> Prediction:
     """`predict` for a picture whose steps to the canvas are already made."""
-    return _predictions([steps.canvas], model)[0]
+    return _predictions([steps], model)[0]
+
+
+def likeliest(steps: CanvasSteps, *, model: LeNet5 | None = None) -> CanvasSteps:
+    """The steps that `predict_steps` goes by, of these and their alternatives."""
+    candidates = (steps, *steps.alternatives)
+    if len(candidates) == 1:
+        return steps
+    return candidates[_best(_logits(list(candidates), _network(model)), _network(model))]
 
 
 @overload
@@ -195,12 +203,12 @@ def _answers(
 ) -> Iterator[Prediction | NoInkError | UnreadableImageError]:
     error: Exception | None = None
     while error is None:
-        canvases: list[Canvas] = []
+        canvases: list[CanvasSteps] = []
         faults: dict[int, NoInkError | UnreadableImageError] = {}  # by place in the batch
         try:
             for place, image in enumerate(islice(pictures, batch_size)):
                 try:
-                    canvases.append(to_canvas(image, method=method))
+                    canvases.append(canvas_steps(image, method=method))
                 except (NoInkError, UnreadableImageError) as fault:
                     if on_error == "raise":
                         raise
@@ -215,16 +223,17 @@ def _answers(
     raise error
 
 
-def _predictions(canvases: list[Canvas], model: LeNet5 | None) -> list[Prediction]:
-    network = shipped_network() if model is None else model
-    if not hasattr(network, "logits") or isinstance(network, type):
-        raise TypeError(
-            f"{getattr(network, '__name__', type(network).__name__)} cannot read pictures: give a "
-            "LeNet5 object, as load_model returns it. A wrapped one is in the wrapper's .module."
-        )
-    logits = network.logits(np.stack(canvases)).astype(np.float64)  # (N, 10)
-    if logits.shape != (len(canvases), 10) or not np.isfinite(logits).all():
-        raise ValueError("The model's answers are not ten finite numbers: are its weights damaged?")
+def _predictions(pictures: list[CanvasSteps], model: LeNet5 | None) -> list[Prediction]:
+    network = _network(model)
+    candidates = [(steps, *steps.alternatives) for steps in pictures]
+    every = _logits([steps for some in candidates for steps in some], network)
+    ends = np.cumsum([len(some) for some in candidates])
+    logits = np.stack(
+        [
+            part[_best(part, network) if len(part) > 1 else 0]
+            for part in np.split(every, ends[:-1])
+        ]
+    )  # (N, 10)
     with np.errstate(over="ignore", under="ignore"):  # the odds may exceed what a float can hold
         peak = logits.max(axis=1, keepdims=True)
         shares = np.exp(logits - peak)
@@ -238,3 +247,32 @@ def _predictions(canvases: list[Canvas], model: LeNet5 | None) -> list[Predictio
         Prediction(tuple(row), score if known else None)
         for row, score in zip(probabilities, odds, strict=True)
     ]
+
+
+def _network(model: LeNet5 | None) -> Network | LeNet5:
+    network = shipped_network() if model is None else model
+    if not hasattr(network, "logits") or isinstance(network, type):
+        raise TypeError(
+            f"{getattr(network, '__name__', type(network).__name__)} cannot read pictures: give a "
+            "LeNet5 object, as load_model returns it. A wrapped one is in the wrapper's .module."
+        )
+    return network
+
+
+def _logits(pictures: list[CanvasSteps], network: Network | LeNet5) -> NDArray[np.float64]:
+    canvases = np.stack([steps.canvas for steps in pictures])  # (N, 28, 28)
+    logits = np.asarray(network.logits(canvases), np.float64)  # (N, 10)
+    if logits.shape != (len(canvases), 10) or not np.isfinite(logits).all():
+        raise ValueError("The model's answers are not ten finite numbers: are its weights damaged?")
+    return logits
+
+
+def _best(logits: NDArray[np.float64], network: Network | LeNet5) -> int:
+    """Which of several canvases of one picture the network takes for a digit above all.
+
+    The log-sum-exp of its logits, (N, 10), is its evidence for that, if it learned what is not a
+    digit. Else the first one counts, which geometry prefers.
+    """
+    if not getattr(network, "sees_nondigits", False):
+        return 0
+    return int(np.logaddexp.reduce(logits, axis=1).argmax())
