@@ -20,6 +20,13 @@ STEEPEST = 0.1  # rows a column: 5.7 degrees
 DARKER = 1.35  # times a line's contrast: from here on the ink is a stroke, not the line
 STRAIGHT = 1.5  # pixels: how far a line may lie from the straight one through it, on average
 COVERED = 0.75  # of its length: less, and it is not a line but a row of strokes
+WIDEST_RULE = 1 / 32  # of the longest side: a wider line is a stroke, or the border of a cell
+EDGE_ZONE = 0.2  # of the picture's height: the borders of a cell lie within
+CONVEX = 0.9  # of the convex hull's area: below this an outline is no box and no circle
+SMALLEST_OUTLINE = 0.2  # of the picture's longest side
+LEAST_CONTENT = 0.35  # of an outline's longest side: less inside it is a dot or dirt
+OFF_CENTRE = 0.25  # of an outline's longest side: how far from its middle the content may lie
+SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,38 @@ def without_rules(mask: Bytes, contrast: Floats) -> Bytes:
     return mask
 
 
-SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
+
+
+def within_outline(mask: Bytes) -> Bytes:
+    """What lies inside a box or a circle that is drawn around ink; else the mask itself.
+
+    The outline must be convex, with ink in its middle that does not touch it.
+    """
+    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if len(outlines) < 3:
+        return mask
+    boxes = [cv2.boundingRect(each) for each in outlines]
+    best = None
+    for hole, (left, top, width, height) in enumerate(boxes):
+        if tree[0][hole][3] < 0 or max(width, height) < SMALLEST_OUTLINE * max(mask.shape):
+            continue
+        area = cv2.contourArea(outlines[hole])
+        if area < CONVEX * cv2.contourArea(cv2.convexHull(outlines[hole])):
+            continue
+        for part, (x, y, w, h) in enumerate(boxes):
+            if tree[0][part][3] >= 0 or max(w, h) < LEAST_CONTENT * max(width, height):
+                continue
+            off = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
+            within = left < x and top < y and x + w < left + width and y + h < top + height
+            if within and off < OFF_CENTRE * max(width, height) and (not best or area < best[0]):
+                best = area, hole
+    if best is None:
+        return mask
+    inside = np.zeros_like(mask)
+    cv2.drawContours(inside, outlines, best[1], 1, cv2.FILLED)
+    rim = np.zeros_like(mask)  # OpenCV draws a hole with the ink around it
+    cv2.drawContours(rim, outlines, best[1], 1, 1)
+    return np.asarray(mask & inside & (1 - rim), np.uint8)
 
 
 def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
@@ -163,6 +201,10 @@ def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
         return removed  # as it is for most pictures
     widest = max(3, round(0.16 * max(mask.shape)))
     for line in level_lines(mask, least=width // 3, run=max(3, width // 8), widest=widest):
+        middle = float(line.rows(np.array([width // 2]))[0]) / mask.shape[0]
+        inner = EDGE_ZONE < middle < 1 - EDGE_ZONE
+        if inner and line.width > WIDEST_RULE * max(mask.shape):
+            continue  # a stroke of a digit that fills the picture
         if line.begin <= edge and line.end >= width - edge:
             removed |= line_pixels(line, mask, contrast)
     return removed

@@ -24,6 +24,7 @@ STEP = 10  # grey levels: neighbours that differ by more belong to different reg
 MOST_BORDERS = 24  # regions along the border; a picture with more has no even ground
 RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
 SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
+STRIP = 0.05  # of the picture: smaller regions of one colour along the border are one frame
 DEPTH = 4  # pages within pages: a desk, a sheet, a box, a circle
 SMALLEST_PAGE = 0.2  # of the picture's longest side
 SMALLEST_CONTENT = 0.2  # of a page's longest side: less on a page is dirt, or its ink is a pattern
@@ -114,7 +115,8 @@ def _border_regions(small: Bytes) -> tuple[Bytes, int]:
     numbers, colours = np.zeros(count + 1, np.uint8), []
     for label in np.flatnonzero(shares > SPECK):
         colour = _colour(small, np.asarray(inner == label))
-        alike = [np.abs(colour - other).max() < 2 * STEP for other in colours]
+        strip = np.count_nonzero(inner == label) < STRIP * inner.size
+        alike = [strip and np.abs(colour - other).max() < 2 * STEP for other in colours]
         numbers[label] = 1 + (alike.index(True) if any(alike) else len(colours))
         if not any(alike):
             colours.append(colour)
