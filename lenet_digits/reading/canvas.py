@@ -30,6 +30,7 @@ from lenet_digits.reading.ink import (
     with_margin,
     without_impulses,
 )
+from lenet_digits.reading.marks import two_digits, without_underline
 from lenet_digits.reading.page import cut_out, page_within
 from lenet_digits.reading.pictures import Bytes, ImageInput, composited, read
 
@@ -48,6 +49,7 @@ class CanvasSteps:
     discarded: float  # share of the ink, in [0, 1], thrown away as not part of the digit
     # The same where it is open what is ink; `prediction.likeliest` chooses by the network's answer.
     alternatives: tuple[CanvasSteps, ...] = ()
+    parts: tuple[Canvas, ...] = ()  # two shapes that may be a digit each
 
     def named(self) -> list[tuple[str, NDArray[Any]]]:
         """Each step with its name, in order, for display."""
@@ -105,9 +107,19 @@ def _layer_steps(layer: Bytes) -> CanvasSteps:
 
 
 def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
+    """The steps of a picture and their alternatives, from its ink."""
+    answers = ink_of_one_digit(ink)
+    bare, touching = without_underline(answers[0][0])
+    if bare is not None:
+        whole, discarded = answers[0]
+        less = 1 - (1 - discarded) * float(bare.sum() / whole.sum())
+        answers = [(bare, less), *(answers if touching else [])]
     first, *others = (
-        _steps(picture, contrast, digit, frame(set_pen(digit)), discarded)
-        for digit, discarded in ink_of_one_digit(ink)
+        replace(
+            _steps(picture, contrast, digit, frame(set_pen(digit)), discarded),
+            parts=tuple(frame(set_pen(part)) for part in two_digits(digit)),
+        )
+        for digit, discarded in answers
     )
     return replace(first, alternatives=tuple(others)) if others else first
 

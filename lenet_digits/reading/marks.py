@@ -1,0 +1,117 @@
+"""Tells a digit from what is drawn with it: a line under it, or another digit.
+
+All functions take ink, (H, W) float32 in [0, 1], as `ink.ink_of_one_digit` returns it.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.lines import level_lines, line_pixels
+from lenet_digits.reading.pictures import Bytes
+
+# Tuned on the open real-world sets and on drawn surroundings, 2026-11.
+INKED = 0.3  # ink from here on belongs to a shape
+FLAT = 4.0  # length to thickness: from here on a part is a line
+SHORTEST_UNDERLINE = 0.5  # of the digit's width
+PAST = 0.06  # of the height of all ink: how far a line under a digit runs past it, on both sides
+LEAST_HEIGHT = 0.28  # of all ink: each of two digits that stand one above the other
+LEAST_WIDTH = 0.12  # of all ink: each of two digits side by side
+EQUAL = 0.5  # one digit's height to the other's
+
+
+def without_underline(ink: Floats) -> tuple[Floats | None, bool]:
+    """The ink without a line under the digit, and whether the line touches the digit.
+
+    None where there is no such line.
+    """
+    mask = np.asarray(ink > INKED, np.uint8)
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
+        return None, False
+    foot = mask[top + int(0.6 * height) : top + height, left : left + width]
+    if not len(foot) or foot.sum(axis=1).max() < SHORTEST_UNDERLINE * width:
+        return None, False
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count > 2:
+        line = _lowest_flat_part(stats[1:])
+        if line is not None:
+            near = cv2.dilate((labels == line + 1).astype(np.uint8), np.ones((5, 5), np.uint8))
+            return np.asarray(np.where(near > 0, 0, ink), np.float32), False
+    covered = _touching_line(mask, ink, (left, top, width, height))
+    if covered is None:
+        return None, True
+    return np.asarray(np.where(covered, 0, ink), np.float32), True
+
+
+def _lowest_flat_part(stats: NDArray[np.int32]) -> int | None:
+    """The part, by its number, that is a line below all others."""
+    lowest = int((stats[:, 1] + stats[:, 3]).argmax())
+    x, y, w, h, area = stats[lowest]
+    rest = np.delete(stats, lowest, axis=0)
+    left, right = rest[:, 0].min(), (rest[:, 0] + rest[:, 2]).max()
+    top, bottom = rest[:, 1].min(), (rest[:, 1] + rest[:, 3]).max()
+    flat = w * w > FLAT * area and w > 2.5 * h
+    below = y + h / 2 > bottom - 0.02 * (bottom - top) and bottom - top > 0.4 * w
+    beside = min(right, x + w) - max(left, x) > SHORTEST_UNDERLINE * (right - left)
+    return lowest if flat and below and beside and w > SHORTEST_UNDERLINE * (right - left) else None
+
+
+def _touching_line(
+    mask: Bytes, ink: Floats, box: tuple[int, int, int, int]
+) -> NDArray[np.bool_] | None:
+    """Where a line is that the digit stands on, and that runs past it on both sides."""
+    left, top, width, height = box
+    part = np.ascontiguousarray(mask[top : top + height, left : left + width])
+    strength = ink[top : top + height, left : left + width]
+    for line in level_lines(
+        part, least=round(0.75 * width), run=max(3, width // 4), widest=max(4, height // 5)
+    ):
+        if line.rows(np.array([width // 2]))[0] < 0.6 * height:
+            continue
+        covered = line_pixels(line, part, strength)
+        rest = part & ~covered
+        rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+        x, y, w, h = cv2.boundingRect(rest)
+        margin = PAST * height
+        past = line.begin <= x - margin and line.end >= x + w + margin
+        if w and h > 0.5 * height and past:
+            whole = np.zeros(mask.shape, np.bool_)
+            wide = cv2.dilate(covered.astype(np.uint8), np.ones((3, 1), np.uint8)) > 0
+            whole[top : top + height, left : left + width] = wide & (rest == 0)
+            return whole
+    return None
+
+
+def two_digits(ink: Floats) -> list[Floats]:
+    """The ink of two shapes that may be a digit each, one above the other or side by side.
+
+    Empty where a digit's parts lie in one another's way, or are too unlike in size.
+    """
+    mask = np.asarray(ink > INKED, np.uint8)
+    left, top, width, height = cv2.boundingRect(mask)
+    part = mask[top : top + height, left : left + width]
+    soft = ink[top : top + height, left : left + width]
+    for axis, least in ((1, LEAST_HEIGHT), (0, LEAST_WIDTH)):
+        lines = part.any(axis=axis)
+        if lines.all():
+            continue
+        for place in _middles_of_gaps(lines):
+            first, second = np.split(soft, [place], axis=1 - axis)
+            boxes = [cv2.boundingRect((some > INKED).astype(np.uint8)) for some in (first, second)]
+            sizes = [box[3 - axis] for box in boxes] if axis else [box[2] for box in boxes]
+            heights = [box[3] for box in boxes]
+            length = height if axis else width
+            if min(sizes) > least * length and min(heights) > EQUAL * max(heights):
+                return [first, second]
+    return []
+
+
+def _middles_of_gaps(lines: NDArray[np.bool_]) -> list[int]:
+    """The middles of runs of False between runs of True, the longest run first."""
+    edges = np.flatnonzero(np.diff(lines.astype(np.int8)))
+    gaps = [(end - begin, (begin + end) // 2 + 1) for begin, end in zip(edges[::2], edges[1::2], strict=False)]
+    return [int(middle) for _, middle in sorted(gaps, reverse=True)]
