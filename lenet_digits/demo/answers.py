@@ -26,6 +26,8 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     if prediction.is_digit is False:
         verdict, headline = "unlike", "Not a digit"
         note = f"It looks like none of the ten; the nearest is a {first}."
+        if prediction.reason:
+            note = f"The picture shows {prediction.reason}. Give one digit at a time."
     elif confidence >= SURE:
         verdict, headline = "digit", str(first)
         note = f"{percent(confidence)} sure"

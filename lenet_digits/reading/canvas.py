@@ -49,7 +49,6 @@ class CanvasSteps:
     discarded: float  # share of the ink, in [0, 1], thrown away as not part of the digit
     # The same where it is open what is ink; `prediction.likeliest` chooses by the network's answer.
     alternatives: tuple[CanvasSteps, ...] = ()
-    parts: tuple[Canvas, ...] = ()  # two shapes that may be a digit each
 
     def named(self) -> list[tuple[str, NDArray[Any]]]:
         """Each step with its name, in order, for display."""
@@ -59,6 +58,14 @@ class CanvasSteps:
             ("Ink", self.ink),
             ("Canvas", self.canvas),
         ]
+
+
+def two_canvases(steps: CanvasSteps) -> tuple[list[Canvas], bool]:
+    """Canvases of two shapes in the ink that may be a digit each, and whether a gap parts them."""
+    parts, apart = two_digits(steps.ink)
+    if not all(part.any() for part in parts):
+        return [], False
+    return [frame(set_pen(part)) for part in parts], apart
 
 
 def to_canvas(image: ImageInput, *, method: str = "mnist") -> Canvas:
@@ -115,10 +122,7 @@ def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
         less = 1 - (1 - discarded) * float(bare.sum() / whole.sum())
         answers = [(bare, less), *(answers if touching else [])]
     first, *others = (
-        replace(
-            _steps(picture, contrast, digit, frame(set_pen(digit)), discarded),
-            parts=tuple(frame(set_pen(part)) for part in two_digits(digit)),
-        )
+        _steps(picture, contrast, digit, frame(set_pen(digit)), discarded)
         for digit, discarded in answers
     )
     return replace(first, alternatives=tuple(others)) if others else first

@@ -157,8 +157,6 @@ def without_rules(mask: Bytes, contrast: Floats) -> Bytes:
     return mask
 
 
-
-
 def within_outline(mask: Bytes) -> Bytes:
     """What lies inside a box or a circle that is drawn around ink; else the mask itself.
 

@@ -21,6 +21,8 @@ PAST = 0.06  # of the height of all ink: how far a line under a digit runs past 
 LEAST_HEIGHT = 0.28  # of all ink: each of two digits that stand one above the other
 LEAST_WIDTH = 0.12  # of all ink: each of two digits side by side
 EQUAL = 0.5  # one digit's height to the other's
+TALL = (1.9, 4.5)  # height to width of two digits that touch, one above the other
+MIDDLE = (0.38, 0.62)  # of the height: where they touch
 
 
 def without_underline(ink: Floats) -> tuple[Floats | None, bool]:
@@ -86,32 +88,39 @@ def _touching_line(
     return None
 
 
-def two_digits(ink: Floats) -> list[Floats]:
-    """The ink of two shapes that may be a digit each, one above the other or side by side.
+def two_digits(ink: Floats) -> tuple[list[Floats], bool]:
+    """The ink of two shapes that may be a digit each, and whether there is a gap between them.
 
-    Empty where a digit's parts lie in one another's way, or are too unlike in size.
+    They stand one above the other or side by side. Without a gap, tall ink is cut where it is
+    narrowest, near its middle. The list is empty where two digits are out of the question.
     """
     mask = np.asarray(ink > INKED, np.uint8)
     left, top, width, height = cv2.boundingRect(mask)
     part = mask[top : top + height, left : left + width]
     soft = ink[top : top + height, left : left + width]
-    for axis, least in ((1, LEAST_HEIGHT), (0, LEAST_WIDTH)):
-        lines = part.any(axis=axis)
-        if lines.all():
-            continue
-        for place in _middles_of_gaps(lines):
-            first, second = np.split(soft, [place], axis=1 - axis)
-            boxes = [cv2.boundingRect((some > INKED).astype(np.uint8)) for some in (first, second)]
-            sizes = [box[3 - axis] for box in boxes] if axis else [box[2] for box in boxes]
-            heights = [box[3] for box in boxes]
-            length = height if axis else width
-            if min(sizes) > least * length and min(heights) > EQUAL * max(heights):
-                return [first, second]
-    return []
+    for axis in (0, 1):
+        for place in _middles_of_gaps(part.any(axis=1 - axis)):
+            parts = np.split(soft, [place], axis=axis)
+            sizes = [cv2.boundingRect((some > INKED).astype(np.uint8))[2:] for some in parts]
+            least = (LEAST_HEIGHT * height, LEAST_WIDTH * width)[axis]
+            heights = [size[1] for size in sizes]
+            along = [size[1 - axis] for size in sizes]
+            if min(along) > least and min(heights) > EQUAL * max(heights):
+                return parts, True
+    if not TALL[0] * width < height < TALL[1] * width:
+        return [], False
+    begin, end = (round(share * height) for share in MIDDLE)
+    if end <= begin:
+        return [], False
+    cut = begin + int(part[begin:end].sum(axis=1).argmin())
+    return [soft[:cut], soft[cut + 1 :]], False
 
 
 def _middles_of_gaps(lines: NDArray[np.bool_]) -> list[int]:
     """The middles of runs of False between runs of True, the longest run first."""
     edges = np.flatnonzero(np.diff(lines.astype(np.int8)))
-    gaps = [(end - begin, (begin + end) // 2 + 1) for begin, end in zip(edges[::2], edges[1::2], strict=False)]
+    gaps = [
+        (end - begin, (begin + end) // 2 + 1)
+        for begin, end in zip(edges[::2], edges[1::2], strict=False)
+    ]
     return [int(middle) for _, middle in sorted(gaps, reverse=True)]

@@ -130,9 +130,7 @@ def _flood(small: Bytes, labels: Bytes, seed: Any, label: int) -> None:
 
 
 def _page(inside: Bytes, ground: Bytes, rim: Bytes) -> Page:
-    content, _ = cv2.findContours(
-        inside & (1 - ground), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
+    content, _ = cv2.findContours(inside & (1 - ground), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     sizes = [max(cv2.boundingRect(each)[2:]) for each in content]
     return Page(inside, ground, list(content), rim, max(sizes, default=0))
 
@@ -166,7 +164,9 @@ def _page_at_border(regions: Bytes, count: int) -> Page | None:
         return None
     if np.count_nonzero(page.ground) < LEAST_GROUND * np.count_nonzero(page.inside):
         return None
-    trimmed = np.asarray(cv2.erode(page.inside, np.ones((2 * RIMS[0] + 1,) * 2, np.uint8)), np.uint8)
+    trimmed = np.asarray(
+        cv2.erode(page.inside, np.ones((2 * RIMS[0] + 1,) * 2, np.uint8)), np.uint8
+    )
     page = _page(trimmed, page.ground & trimmed, page.inside - trimmed)
     return page if page.size >= SMALLEST_CONTENT * max(regions.shape) else None
 
@@ -254,8 +254,8 @@ def _is_ink(
     x, y, w, h = cv2.boundingRect(outline)
     central = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
     pen = float(np.abs(small.astype(np.float32) - paper).max(axis=2)[page.rim > 0].max())
-    return central < 0.25 * max(width, height) and strength > 0.3 * pen and max(w, h) > 0.35 * max(
-        width, height
+    return (
+        central < 0.25 * max(width, height)
+        and strength > 0.3 * pen
+        and max(w, h) > 0.35 * max(width, height)
     )
-
-

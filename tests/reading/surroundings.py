@@ -68,9 +68,7 @@ def put(page: Floats, ink: Floats, *, high: float, at: tuple[float, float], grey
     scale = high / max(ink.shape)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(ink, None, fx=scale, fy=scale, interpolation=way)
-    shift = np.float32(
-        [[1, 0, at[0] - small.shape[1] / 2], [0, 1, at[1] - small.shape[0] / 2]]
-    )
+    shift = np.float32([[1, 0, at[0] - small.shape[1] / 2], [0, 1, at[1] - small.shape[0] / 2]])
     cover = cv2.warpAffine(small, shift, page.shape[1::-1])[:, :, None]
     page += cover * (grey - page)
 
@@ -188,7 +186,10 @@ def window(ink: Floats, rng: Generator) -> Bytes:
     drawing = np.full((320, 280, 3), ground, np.float32)
     put(drawing, ink, high=rng.uniform(110, 170), at=(140, 180), grey=colour(rng, dark, 5))
     page = finished(drawing)
-    bar, grey = round(rng.uniform(18, 60)), int(rng.choice([rng.integers(30, 80), rng.integers(215, 240)]))
+    bar, grey = (
+        round(rng.uniform(18, 60)),
+        int(rng.choice([rng.integers(30, 80), rng.integers(215, 240)])),
+    )
     page[:bar] = grey
     for place, dot in enumerate([(255, 95, 86), (255, 189, 46), (39, 201, 63)]):
         cv2.circle(page, (14 + 16 * place, bar // 2), 5, dot, -1, cv2.LINE_AA)
