@@ -116,11 +116,10 @@ def _layer_steps(layer: Bytes) -> CanvasSteps:
 def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
     """The steps of a picture and their alternatives, from its ink."""
     answers = ink_of_one_digit(ink)
-    bare, touching = without_underline(answers[0][0])
-    if bare is not None:
+    if (bare := without_underline(answers[0][0])) is not None:
         whole, discarded = answers[0]
         less = 1 - (1 - discarded) * float(bare.sum() / whole.sum())
-        answers = [(bare, less), *(answers if touching else [])]
+        answers = [(bare, less), *answers]
     first, *others = (
         _steps(picture, contrast, digit, frame(set_pen(digit)), discarded)
         for digit, discarded in answers

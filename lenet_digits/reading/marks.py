@@ -17,6 +17,8 @@ from lenet_digits.reading.pictures import Bytes
 INKED = 0.3  # ink from here on belongs to a shape
 FLAT = 4.0  # length to thickness: from here on a part is a line
 SHORTEST_UNDERLINE = 0.5  # of the digit's width
+# Of the digit's height; the foot of a 1 or a 2 is shorter than a line that touches or does not.
+LONG_TOUCHING, LONG_APART = 1.1, 0.8
 PAST = 0.06  # of the height of all ink: how far a line under a digit runs past it, on both sides
 LEAST_HEIGHT = 0.28  # of all ink: each of two digits that stand one above the other
 LEAST_WIDTH = 0.12  # of all ink: each of two digits side by side
@@ -25,28 +27,25 @@ TALL = (1.9, 4.5)  # height to width of two digits that touch, one above the oth
 MIDDLE = (0.38, 0.62)  # of the height: where they touch
 
 
-def without_underline(ink: Floats) -> tuple[Floats | None, bool]:
-    """The ink without a line under the digit, and whether the line touches the digit.
-
-    None where there is no such line.
-    """
+def without_underline(ink: Floats) -> Floats | None:
+    """The ink without a line under the digit; None where there is no such line."""
     mask = np.asarray(ink > INKED, np.uint8)
     left, top, width, height = cv2.boundingRect(mask)
     if not width:
-        return None, False
+        return None
     foot = mask[top + int(0.6 * height) : top + height, left : left + width]
     if not len(foot) or foot.sum(axis=1).max() < SHORTEST_UNDERLINE * width:
-        return None, False
+        return None
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count > 2:
         line = _lowest_flat_part(stats[1:])
         if line is not None:
             near = cv2.dilate((labels == line + 1).astype(np.uint8), np.ones((5, 5), np.uint8))
-            return np.asarray(np.where(near > 0, 0, ink), np.float32), False
+            return np.asarray(np.where(near > 0, 0, ink), np.float32)
     covered = _touching_line(mask, ink, (left, top, width, height))
     if covered is None:
-        return None, True
-    return np.asarray(np.where(covered, 0, ink), np.float32), True
+        return None
+    return np.asarray(np.where(covered, 0, ink), np.float32)
 
 
 def _lowest_flat_part(stats: NDArray[np.int32]) -> int | None:
@@ -59,7 +58,8 @@ def _lowest_flat_part(stats: NDArray[np.int32]) -> int | None:
     flat = w * w > FLAT * area and w > 2.5 * h
     below = y + h / 2 > bottom - 0.02 * (bottom - top) and bottom - top > 0.4 * w
     beside = min(right, x + w) - max(left, x) > SHORTEST_UNDERLINE * (right - left)
-    return lowest if flat and below and beside and w > SHORTEST_UNDERLINE * (right - left) else None
+    long = w > max(LONG_APART * (bottom - top), SHORTEST_UNDERLINE * (right - left))
+    return lowest if flat and below and beside and long else None
 
 
 def _touching_line(
@@ -80,7 +80,9 @@ def _touching_line(
         x, y, w, h = cv2.boundingRect(rest)
         margin = PAST * height
         past = line.begin <= x - margin and line.end >= x + w + margin
-        if w and h > 0.5 * height and past:
+        foot = y + h <= line.rows(np.array([x + w // 2]))[0] + line.width + 2
+        long = line.end - line.begin > LONG_TOUCHING * h
+        if w and h > 0.5 * height and past and foot and long:
             whole = np.zeros(mask.shape, np.bool_)
             wide = cv2.dilate(covered.astype(np.uint8), np.ones((3, 1), np.uint8)) > 0
             whole[top : top + height, left : left + width] = wide & (rest == 0)
