@@ -91,8 +91,11 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
     if page.shape[2] == 4:
         return _layer_steps(reduced(page))
     picture = on_one_ground(without_impulses(reduced(page)))
-    if (framed := already_framed(picture)) is not None:
-        return _steps(picture, framed, framed, framed, 0.0)
+    framed, surely = already_framed(picture)
+    if framed is not None:
+        itself = _steps(picture, framed, framed, framed, 0.0)
+        if surely:
+            return itself
     if (found := page_within(picture)) is not None:
         picture, inside = cut_out(page, found)
         picture = without_impulses(reduced(picture))
@@ -100,16 +103,19 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
         picture, inside = with_margin(picture), None
     picture = enlarged(picture)
     contrast = flatten(picture)
-    return _all_steps(picture, contrast, all_ink(contrast, inside))
+    steps = _all_steps(picture, contrast, all_ink(contrast, inside))
+    if framed is not None:
+        steps = replace(steps, alternatives=(*steps.alternatives, itself))
+    return steps
 
 
 def _layer_steps(layer: Bytes) -> CanvasSteps:
     """The steps of a layer of ink, (H, W, 4): its alpha says what is ink, and all of it is."""
     picture = composited(layer)
-    if (framed := already_framed(picture)) is not None:
+    framed, surely = already_framed(picture)
+    if framed is not None and surely:
         return _steps(picture, framed, framed, framed, 0.0)
-    alpha = enlarged(layer[:, :, 3])
-    contrast = np.asarray(alpha / np.float32(255), np.float32)
+    contrast = np.asarray(enlarged(layer[:, :, 3]) / np.float32(255), np.float32)
     return _all_steps(enlarged(picture), contrast, ink_of_layer(contrast))
 
 
