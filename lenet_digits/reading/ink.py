@@ -244,12 +244,12 @@ def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
     mask = np.asarray(contrast > floor, np.uint8)
     if inside is not None:
         page = cv2.resize(inside, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        mask &= cv2.erode(page, np.ones((5, 5), np.uint8))
+        mask &= np.asarray(cv2.erode(page, np.ones((5, 5), np.uint8)), np.uint8)
     return Ink(contrast, within_outline(without_rules(mask, contrast)), floor)
 
 
 def ink_of_layer(alpha: Floats) -> Ink:
-    """The ink of a transparent layer, whose alpha is (H, W) float32 in [0, 1]: all that is drawn."""
+    """The ink of a transparent layer, whose alpha is (H, W) float32 in [0, 1]: all of it."""
     floor = 0.02
     return Ink(alpha, np.asarray(alpha > floor, np.uint8), floor, bordered=False)
 
@@ -283,7 +283,8 @@ def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
     level = _quantile(contrast[loose > 0], 0.9)
     strong = loose * (contrast > max(floor, 0.4 * level))
     reach = max(contrast.shape) // 20
-    around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    wide = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    around = np.asarray(cv2.dilate(strong, wide), np.uint8)
     weak = loose * around * (contrast > max(floor, 0.2 * level))
     answers = [_largest_parts(contrast, weak, strong, level)]
     faint = loose * (1 - around) * (contrast > max(floor, FAINT * level))
@@ -294,7 +295,8 @@ def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
         share = np.count_nonzero(both & faint) / np.count_nonzero(strong)
         if share > SECOND_STRENGTH:
             two = _largest_parts(contrast, both, both, levels)
-            answers = [two, *answers] if share < MOST_FAINT else [*answers, two]
+            drawn = share < MOST_FAINT and _is_no_wider(both & (1 - strong), strong)
+            answers = [two, *answers] if drawn else [*answers, two]
     return answers
 
 
@@ -310,6 +312,15 @@ def _largest_parts(
     near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
+
+
+def _is_no_wider(faint: Bytes, strong: Bytes) -> bool:
+    """Whether faint ink is hardly wider than the strokes of strong ink: a shadow's edge is."""
+    outlines, _ = cv2.findContours(strong, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = 2 * np.count_nonzero(strong) / max(1, sum(map(len, outlines)))
+    disc = np.ones((round(1.25 * width) + 2,) * 2, np.uint8)
+    wide = cv2.morphologyEx(faint, cv2.MORPH_OPEN, disc)
+    return bool(np.count_nonzero(wide) < 0.2 * np.count_nonzero(faint))
 
 
 def _local_levels(contrast: Floats, level: float) -> Floats:

@@ -41,7 +41,7 @@ class Line:
 
     def rows(self, columns: NDArray[np.intp]) -> NDArray[np.float64]:
         """Where the line is in some columns."""
-        return self.row + self.slope * columns
+        return np.asarray(self.row + self.slope * columns, np.float64)
 
 
 def level_lines(mask: Bytes, *, least: int, run: int, widest: int) -> list[Line]:
@@ -83,7 +83,10 @@ def _fitted(part: NDArray[np.bool_], left: int, top: int, mask: Bytes) -> Line |
     for _ in range(3):
         if good.sum() < 8:
             return None
-        slope, row = np.polyfit(columns[good], middles[good], 1)
+        x, y = columns[good], middles[good]
+        off_x = x - x.mean()
+        slope = float(off_x @ y / max(1.0, float(off_x @ off_x)))
+        row = float(y.mean() - slope * x.mean())
         off = np.abs(middles - row - slope * columns)
         good = off <= max(STRAIGHT, 1.5 * float(np.median(off)))
     if abs(slope) > STEEPEST or off[good].mean() > STRAIGHT:
@@ -110,7 +113,7 @@ def _fitted(part: NDArray[np.bool_], left: int, top: int, mask: Bytes) -> Line |
 
 def line_pixels(line: Line, mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
     """What a line covers alone, (H, W): strokes that cross it or lie on it are left out."""
-    height, width = mask.shape
+    height = len(mask)
     half = int(np.ceil(line.width / 2)) + 1
     reach = half + 2
     columns = np.arange(line.begin, line.end)

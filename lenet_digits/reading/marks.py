@@ -5,6 +5,8 @@ All functions take ink, (H, W) float32 in [0, 1], as `ink.ink_of_one_digit` retu
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ LONG_TOUCHING, LONG_APART = 1.1, 0.8
 PAST = 0.06  # of the height of all ink: how far a line under a digit runs past it, on both sides
 LEAST_HEIGHT = 0.28  # of all ink: each of two digits that stand one above the other
 LEAST_WIDTH = 0.12  # of all ink: each of two digits side by side
+GAP = 0.03  # of the height or width of all ink: a smaller gap is one in a stroke
 EQUAL = 0.5  # one digit's height to the other's
 TALL = (1.9, 4.5)  # height to width of two digits that touch, one above the other
 MIDDLE = (0.38, 0.62)  # of the height: where they touch
@@ -48,7 +51,7 @@ def without_underline(ink: Floats) -> Floats | None:
     return np.asarray(np.where(covered, 0, ink), np.float32)
 
 
-def _lowest_flat_part(stats: NDArray[np.int32]) -> int | None:
+def _lowest_flat_part(stats: NDArray[Any]) -> int | None:
     """The part, by its number, that is a line below all others."""
     lowest = int((stats[:, 1] + stats[:, 3]).argmax())
     x, y, w, h, area = stats[lowest]
@@ -75,8 +78,8 @@ def _touching_line(
         if line.rows(np.array([width // 2]))[0] < 0.6 * height:
             continue
         covered = line_pixels(line, part, strength)
-        rest = part & ~covered
-        rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+        left_over = np.asarray(part & ~covered, np.uint8)
+        rest = cv2.morphologyEx(left_over, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
         x, y, w, h = cv2.boundingRect(rest)
         margin = PAST * height
         past = line.begin <= x - margin and line.end >= x + w + margin
@@ -101,7 +104,7 @@ def two_digits(ink: Floats) -> tuple[list[Floats], bool]:
     part = mask[top : top + height, left : left + width]
     soft = ink[top : top + height, left : left + width]
     for axis in (0, 1):
-        for place in _middles_of_gaps(part.any(axis=1 - axis)):
+        for place in _middles_of_gaps(part.max(axis=1 - axis) > 0):
             parts = np.split(soft, [place], axis=axis)
             sizes = [cv2.boundingRect((some > INKED).astype(np.uint8))[2:] for some in parts]
             least = (LEAST_HEIGHT * height, LEAST_WIDTH * width)[axis]
@@ -120,9 +123,6 @@ def two_digits(ink: Floats) -> tuple[list[Floats], bool]:
 
 def _middles_of_gaps(lines: NDArray[np.bool_]) -> list[int]:
     """The middles of runs of False between runs of True, the longest run first."""
-    edges = np.flatnonzero(np.diff(lines.astype(np.int8)))
-    gaps = [
-        (end - begin, (begin + end) // 2 + 1)
-        for begin, end in zip(edges[::2], edges[1::2], strict=False)
-    ]
-    return [int(middle) for _, middle in sorted(gaps, reverse=True)]
+    edges = np.flatnonzero(np.diff(lines.astype(np.int8))).reshape(-1, 2)
+    gaps = [(int(end - begin), int(begin + end) // 2 + 1) for begin, end in edges]
+    return [middle for length, middle in sorted(gaps, reverse=True) if length > GAP * len(lines)]

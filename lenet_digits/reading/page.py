@@ -1,13 +1,12 @@
 """Finds the page within a picture: the sheet, note, plate or cell that carries the ink.
 
-The picture is split into regions of slowly changing colour. The region along the picture's border is
-the outermost ground. What it encloses is either ink, or a page of its own with ink on it: a sheet
-on a desk, a box or a circle around a digit. The search goes inwards as long as it finds a page.
+The picture is split into regions of slowly changing colour. The region along the picture's border
+is the outermost ground. What it encloses is either ink, or a page of its own with ink on it: a
+sheet on a desk, a box or a circle around a digit. The search goes inwards as long as it finds one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +29,15 @@ SMALLEST_PAGE = 0.2  # of the picture's longest side
 SMALLEST_CONTENT = 0.2  # of a page's longest side: less on a page is dirt, or its ink is a pattern
 LEAST_GROUND = 0.4  # of a page's area is its paper
 LEAST_AREA = 0.1  # of the picture
+STRAIGHT_EDGED = (
+    0.93  # of the convex hull's area: a page that ink from outside reaches into has less
+)
 CONVEX = 0.9  # of the convex hull's area: below this a shape is no page
 SQUARE = 0.92  # of the area of a quadrangle: from here on a shape is a sheet or a box
 BAND = 0.85  # of a side of the picture: what covers this much of it is a desk or a bar, not ink
 ELONGATED = 2.5  # longer side to shorter: less, and a convex spot on a round page is its hole
 
-_Contour = NDArray[np.int32]
+_Contour = Any  # OpenCV's outline, (N, 1, 2) int32
 _Colour = NDArray[np.float32]
 
 
@@ -61,11 +63,8 @@ def page_within(picture: Bytes) -> Page | None:
     regions, count = _border_regions(small)
     if not 0 < count <= MOST_BORDERS:
         return None
-    if count == 1:
-        page = _page(np.ones(regions.shape, np.uint8), regions, regions)
-        found = None
-    else:
-        found = page = _page_at_border(regions, count)
+    found = None if count == 1 else _page_at_border(regions, count)
+    page = _page(np.ones(regions.shape, np.uint8), regions, regions) if count == 1 else found
     for _ in range(DEPTH):
         inner = _page_on(page, small) if page else None
         if inner is None:
@@ -112,7 +111,8 @@ def _border_regions(small: Bytes) -> tuple[Bytes, int]:
             _flood(small, labels, seed, count)
     rims = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
     shares = np.bincount(rims, minlength=count + 1)
-    numbers, colours = np.zeros(count + 1, np.uint8), []
+    numbers = np.zeros(count + 1, np.uint8)
+    colours: list[_Colour] = []
     for label in np.flatnonzero(shares > SPECK):
         colour = _colour(small, np.asarray(inner == label))
         strip = np.count_nonzero(inner == label) < STRIP * inner.size
@@ -136,7 +136,10 @@ def _page(inside: Bytes, ground: Bytes, rim: Bytes) -> Page:
 
 
 def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
-    return np.asarray(np.median(small[where > 0], axis=0), np.float32)
+    """The median colour there, of some hundred pixels."""
+    pixels = small[np.asarray(where, np.bool_)]
+    some = np.sort(pixels[:: len(pixels) // 200 + 1], axis=0)
+    return np.asarray(some[len(some) // 2], np.float32)
 
 
 def _page_at_border(regions: Bytes, count: int) -> Page | None:
@@ -147,9 +150,9 @@ def _page_at_border(regions: Bytes, count: int) -> Page | None:
         ground = np.asarray(regions == label, np.uint8)
         if np.count_nonzero(ground) < 0.1 * ground.size and count > 4:
             continue
-        outline, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        edges, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         inside = np.zeros_like(ground)
-        cv2.drawContours(inside, outline, -1, 1, cv2.FILLED)
+        cv2.drawContours(inside, edges, -1, 1, cv2.FILLED)
         page = _page(inside, ground, ground)
         if page.size and (best is None or page.size > best[0].size):
             best = page, label
@@ -158,9 +161,13 @@ def _page_at_border(regions: Bytes, count: int) -> Page | None:
     page, label = best
     if not any(np.mean(side != label) >= BAND for side in sides):
         return None
-    outline = max(cv2.findContours(page.inside, cv2.RETR_EXTERNAL, 1)[0], key=cv2.contourArea)
+    outlines: Any = cv2.findContours(page.inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    outline: _Contour = max(outlines, key=lambda each: float(cv2.contourArea(each)))
     area = cv2.contourArea(outline)
-    if area < 0.8 * cv2.contourArea(cv2.convexHull(outline)) or area < LEAST_AREA * regions.size:
+    if (
+        area < STRAIGHT_EDGED * cv2.contourArea(cv2.convexHull(outline))
+        or area < LEAST_AREA * regions.size
+    ):
         return None
     if np.count_nonzero(page.ground) < LEAST_GROUND * np.count_nonzero(page.inside):
         return None
@@ -211,7 +218,8 @@ def _page_within_rim(
     """The page inside a shape, (h, w), if it has even paper within its rim, and ink on that."""
     disc = np.ones((2 * rim + 1,) * 2, np.uint8)
     inside = np.asarray(cv2.erode(filled, disc, borderValue=0), np.uint8)
-    ring = inside & (1 - cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0))
+    core = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0), np.uint8)
+    ring = inside & (1 - core)
     rows, columns = np.nonzero(ring)
     if len(rows) < 8:
         return None

@@ -44,7 +44,8 @@ def read(image: ImageInput) -> Bytes:
     """The picture, upright: (H, W, 3) uint8, or (H, W, 4) where it is a layer of ink.
 
     A layer of ink is transparent where nothing is drawn; other pictures with alpha are composited
-    over the paper that they imply. A large picture is reduced to about `FINE_SIZE`. See `canvas_steps` for what is read, and errors.
+    over the paper that they imply. A large picture is reduced to about `FINE_SIZE`. See
+    `canvas_steps` for what is read, and errors.
     """
     if isinstance(image, Image.Image):
         page = image

@@ -27,7 +27,7 @@ SEVERAL = "several digits"  # the reason of a refusal
 NOT_SURE = 5e-4  # of all ink: below this it is one digit, and nobody looks for a second one
 PART_APART = 0.1  # of the less likely of two shapes with a gap between them
 PART_TOUCHING = 0.03  # of the less likely of two shapes that touch
-TWO_TO_ONE = 20.0  # times: the odds of all ink to those of two shapes that touch
+APART_TO_ONE, TOUCHING_TO_ONE = 3.0, 0.05  # times the odds of all ink
 
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
@@ -84,9 +84,10 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
+        refusal = f"shows {self.reason}" if self.reason else "does not look like a digit"
         doubt = {
             True: "",
-            False: f", but it {'shows ' + self.reason if self.reason else 'does not look like a digit'}",
+            False: f", but it {refusal}",
             None: ", if it is a digit: unknown",
         }
         return f"<Prediction: {self.digit} at {percent(self.confidence)}{doubt[self.is_digit]}>"
@@ -234,9 +235,9 @@ def _answers(
 def _predictions(pictures: list[CanvasSteps], model: LeNet5 | None) -> list[Prediction]:
     network = _network(model)
     chosen, logits = _chosen(pictures, network)
-    peak = logits.max(axis=1, keepdims=True)
-    shares = np.exp(logits - peak)
-    probabilities = (shares / shares.sum(axis=1, keepdims=True)).tolist()
+    with np.errstate(under="ignore"):  # a probability may be smaller than a float can hold
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = (shares / shares.sum(axis=1, keepdims=True)).tolist()
     if not getattr(network, "sees_nondigits", False):  # then the odds mean nothing
         return [Prediction(tuple(row), None) for row in probabilities]
     odds = _odds(logits).tolist()
@@ -278,14 +279,15 @@ def _odds(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def _odds_of_several(steps: CanvasSteps, score: float, network: Network | LeNet5) -> float:
     """The odds against one digit, because the ink is two digits; 0 where it is not.
 
-    It is where two parts of it look like digits on their own; if they touch, much more so than the
-    whole does.
+    It is where two parts of it look like digits on their own; if they touch, they must do so much
+    more than the whole does.
     """
     canvases, apart = two_canvases(steps)
     if not canvases:
         return 0.0
     parts = float(_odds(_logits(canvases, network)).max())
-    two = parts < PART_APART if apart else parts < min(PART_TOUCHING, score / TWO_TO_ONE)
+    limit = (PART_APART, APART_TO_ONE) if apart else (PART_TOUCHING, TOUCHING_TO_ONE)
+    two = parts < min(limit[0], limit[1] * score)
     return max(1 / parts, np.nextafter(1, 2)) if two and parts > 0 else 0.0
 
 

@@ -84,7 +84,7 @@ def measure(folders: list[Path], half: str | None, kinds: list[str] | None) -> d
             accepted = answer is not None and answer.is_digit
             truth = None if row["label"] == "none" else int(row["label"])
             said = "no ink" if answer is None else f"{answer.digit}, {answer.outlier_score:.1g}"
-            if accepted and answer.digit == truth or not accepted and truth is None:
+            if (answer.digit if answer and accepted else None) == truth:
                 count.right += 1
                 continue
             if accepted:
