@@ -61,7 +61,7 @@ def level_lines(mask: Bytes, *, least: int, run: int, widest: int) -> list[Line]
     lines = []
     for label in range(1, count):
         left, top, length, height, _ = stats[label]
-        if length < least:
+        if length < least or height > 2 * STEEPEST * length + widest:
             continue
         part = (labels[top : top + height, left : left + length] == label) & (
             thin[top : top + height, left : left + length] > 0
@@ -200,8 +200,13 @@ def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
     columns = mask.max(axis=0, keepdims=True)
     if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
         return removed  # as it is for most pictures
+    run = max(3, width // 8)
+    runs = cv2.dilate(mask, np.ones((3, 1), np.uint8))
+    runs = cv2.erode(runs, np.ones((1, run), np.uint8))[:, run // 2 : width - run // 2]
+    if not (runs[:, : edge + gap].any() and runs[:, -edge - gap :].any()):
+        return removed
     widest = max(3, round(0.16 * max(mask.shape)))
-    for line in level_lines(mask, least=width // 3, run=max(3, width // 8), widest=widest):
+    for line in level_lines(mask, least=width // 3, run=run, widest=widest):
         middle = float(line.rows(np.array([width // 2]))[0]) / mask.shape[0]
         inner = EDGE_ZONE < middle < 1 - EDGE_ZONE
         if inner and line.width > WIDEST_RULE * max(mask.shape):

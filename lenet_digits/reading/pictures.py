@@ -218,13 +218,13 @@ def _on_paper(page: Image.Image) -> Bytes:
     return pixels if _is_layer(alpha) else composited(pixels)
 
 
-def _is_layer(alpha: Bytes) -> bool:
+def _is_layer(alpha: NDArray[Any]) -> bool:
     """Whether what is opaque is ink: little of the picture, or at least not a solid plate."""
     _, opaque = cv2.threshold(alpha, 127, 1, cv2.THRESH_BINARY)
     if np.count_nonzero(opaque) <= INK_SHARE * opaque.size:
         return True
     outlines, _ = cv2.findContours(opaque, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    outline = max(outlines, key=cv2.contourArea)
+    outline = max(outlines, key=lambda each: float(cv2.contourArea(each)))
     return bool(cv2.contourArea(outline) < 0.85 * cv2.contourArea(cv2.convexHull(outline)))
 
 
