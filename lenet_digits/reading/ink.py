@@ -216,7 +216,8 @@ def _paper(grey: Floats, share: float) -> Floats:
     shadow, the desk) counts as paper.
     """
     height, width = grey.shape[:2]
-    scale = min(1.0, 128 / max(height, width))
+    size = 64 if share == EVEN_REACH else 128  # pixels: shadows have finer edges than drawings
+    scale = min(1.0, size / max(height, width))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     reach = max(3, round(max(small.shape) * share)) | 1
     # Narrowed by one more, because enlarging widens it again: no rim along the edge of a shadow.
