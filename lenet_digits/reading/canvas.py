@@ -30,7 +30,7 @@ from lenet_digits.reading.ink import (
     with_margin,
     without_impulses,
 )
-from lenet_digits.reading.marks import two_digits, without_underline
+from lenet_digits.reading.marks import two_digits, without_clutter, without_underline
 from lenet_digits.reading.page import cut_out, page_within
 from lenet_digits.reading.pictures import Bytes, ImageInput, composited, read
 
@@ -122,10 +122,11 @@ def _layer_steps(layer: Bytes) -> CanvasSteps:
 def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
     """The steps of a picture and their alternatives, from its ink."""
     answers = ink_of_one_digit(ink)
-    if (bare := without_underline(answers[0][0])) is not None:
+    for without in (without_clutter, without_underline):
         whole, discarded = answers[0]
-        less = 1 - (1 - discarded) * float(bare.sum() / whole.sum())
-        answers = [(bare, less), *answers]
+        if (less := without(whole)) is not None:
+            left = (1 - discarded) * float(less.sum() / whole.sum())
+            answers = [(less, 1 - left), *answers]
     first, *others = (
         _steps(picture, contrast, digit, frame(set_pen(digit)), discarded)
         for digit, discarded in answers

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
-from lenet_digits.reading.lines import within_outline, without_rules
+from lenet_digits.reading.lines import within_outline, without_box, without_rules
 from lenet_digits.reading.pictures import Bytes, NoInkError
 
 EVEN_REACH = 0.33  # of the longest side: wider than any stroke, even a marker's
@@ -246,7 +246,14 @@ def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
     if inside is not None:
         page = cv2.resize(inside, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
         mask &= np.asarray(cv2.erode(page, np.ones((5, 5), np.uint8)), np.uint8)
-    return Ink(contrast, within_outline(without_rules(mask, contrast)), floor)
+    return Ink(contrast, without_lines(mask, contrast), floor)
+
+
+def without_lines(mask: Bytes, contrast: Floats) -> Bytes:
+    """The mask without rules, and without a box or circle around the ink."""
+    mask = without_rules(mask, contrast)
+    inside = within_outline(mask)
+    return inside if inside is not mask else without_box(mask, contrast)
 
 
 def ink_of_layer(alpha: Floats) -> Ink:

@@ -26,6 +26,8 @@ CONVEX = 0.9  # of the convex hull's area: below this an outline is no box and n
 SMALLEST_OUTLINE = 0.3  # of the picture's longest side
 LEAST_CONTENT = 0.35  # of an outline's longest side: less inside it is a dot or dirt
 OFF_CENTRE = 0.25  # of an outline's longest side: how far from its middle the content may lie
+BOXY = 0.7  # of its bounding box: the least that the outline of a box encloses
+HOLLOW = 0.5  # of its bounding box: the most that is ink
 SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
 
 
@@ -190,6 +192,52 @@ def within_outline(mask: Bytes) -> Bytes:
     rim = np.zeros_like(mask)  # OpenCV draws a hole with the ink around it
     cv2.drawContours(rim, outlines, best[1], 1, 1)
     return np.asarray(mask & inside & (1 - rim), np.uint8)
+
+
+def without_box(mask: Bytes, contrast: Floats) -> Bytes:
+    """The mask without a box around the digit that the digit touches or crosses."""
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
+        return mask
+    outline = max(outlines, key=lambda each: float(cv2.contourArea(each)))
+    left, top, width, height = cv2.boundingRect(outline)
+    if min(width, height) < SMALLEST_OUTLINE * max(mask.shape):
+        return mask
+    if cv2.contourArea(outline) < BOXY * width * height:
+        return mask
+    box = slice(top, top + height), slice(left, left + width)
+    part = np.ascontiguousarray(mask[box])
+    if np.count_nonzero(part) > HOLLOW * part.size:
+        return mask
+    strength = contrast[box]
+    level = _two_sides(part, strength)
+    if level is None:
+        return mask
+    upright = _two_sides(np.ascontiguousarray(part.T), strength.T)
+    if upright is None:
+        return mask
+    rest = np.where(level | upright.T, 0, part)
+    rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    if max(cv2.boundingRect(rest)[2:]) < LEAST_CONTENT * max(width, height):
+        return mask
+    mask = mask.copy()
+    mask[box] = rest
+    return mask
+
+
+def _two_sides(part: Bytes, contrast: Floats) -> NDArray[np.bool_] | None:
+    """Where the upper and the lower side of a box are that a mask holds; None without them."""
+    height, width = part.shape
+    lines = level_lines(
+        part, least=round(0.6 * width), run=max(3, width // 6), widest=max(4, height // 8)
+    )
+    if len(lines) < 2:
+        return None
+    rows = [float(line.rows(np.array([width // 2]))[0]) for line in lines]
+    if max(rows) - min(rows) < 0.5 * height:
+        return None
+    ends = lines[rows.index(min(rows))], lines[rows.index(max(rows))]
+    return line_pixels(ends[0], part, contrast) | line_pixels(ends[1], part, contrast)
 
 
 def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:

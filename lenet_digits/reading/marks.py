@@ -1,4 +1,4 @@
-"""Tells a digit from what is drawn with it: a line under it, or another digit.
+"""Tells a digit from what is drawn with it: clutter beside it, a line under it, another digit.
 
 All functions take ink, (H, W) float32 in [0, 1], as `ink.ink_of_one_digit` returns it.
 """
@@ -17,6 +17,10 @@ from lenet_digits.reading.pictures import Bytes
 
 # Tuned on the open real-world sets and on drawn surroundings, 2026-11.
 INKED = 0.3  # ink from here on belongs to a shape
+MOST_PARTS = 60  # more, and it is a pattern, or noise
+SOLID = 0.36  # thickness to size: from here on a part is a blob, not a stroke
+NEAR = 0.2  # of the digit's size: what is nearer may be its other stroke
+RIVAL = 0.5  # of the digit's size: another shape of strokes from here on may be a digit, too
 FLAT = 4.0  # length to thickness: from here on a part is a line
 SHORTEST_UNDERLINE = 0.5  # of the digit's width
 # Of the digit's height; the foot of a 1 or a 2 is shorter than a line that touches or does not.
@@ -28,6 +32,45 @@ GAP = 0.03  # of the height or width of all ink: a smaller gap is one in a strok
 EQUAL = 0.5  # one digit's height to the other's
 TALL = (1.9, 4.5)  # height to width of two digits that touch, one above the other
 MIDDLE = (0.38, 0.62)  # of the height: where they touch
+
+
+def without_clutter(ink: Floats) -> Floats | None:
+    """The ink without what lies beside the digit and is not like it; None where nothing is.
+
+    That is a button, a finger, a spot of light, small print, the holes of a spiral. Two shapes of
+    strokes of about one size both stay: they may be two digits, or a word.
+    """
+    mask = np.asarray(ink > INKED, np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count < 3 or count > MOST_PARTS:
+        return None
+    boxes = stats[1:, :4]
+    sizes = boxes[:, 2:].max(axis=1)
+    inner = np.pad(mask, 1)[:, :]
+    depth = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    thick = np.zeros(count)
+    np.maximum.at(thick, labels[mask > 0], depth[mask > 0])
+    solid = 2 * thick[1:] > SOLID * sizes
+    strokes = np.where(solid, 0, sizes)
+    if not strokes.any():
+        return None
+    main = int(strokes.argmax())
+    left, top, width, height = (int(length) for length in boxes[main])
+    size = max(width, height)
+    dx = np.maximum(boxes[:, 0] - left - width, left - boxes[:, 0] - boxes[:, 2])
+    dy = np.maximum(boxes[:, 1] - top - height, top - boxes[:, 1] - boxes[:, 3])
+    near = np.maximum(dx, dy) < NEAR * size
+    other = ~solid & ~near & (sizes > RIVAL * size)
+    if other.any():
+        return None
+    kept = near & (~solid | (sizes < RIVAL * size))
+    kept[main] = True
+    if kept.all():
+        return None
+    keep = np.concatenate([[False], kept]).astype(np.uint8)[labels]
+    around = cv2.dilate(keep, np.ones((5, 5), np.uint8))
+    around[(mask > 0) & (keep == 0)] = 0
+    return np.asarray(ink * around, np.float32)
 
 
 def without_underline(ink: Floats) -> Floats | None:
