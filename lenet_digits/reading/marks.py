@@ -18,8 +18,12 @@ from lenet_digits.reading.pictures import Bytes
 # Tuned on the open real-world sets and on drawn surroundings, 2026-11.
 INKED = 0.3  # ink from here on belongs to a shape
 MOST_PARTS = 60  # more, and it is a pattern, or noise
-SOLID = 0.36  # thickness to size: from here on a part is a blob, not a stroke
+SOLID = 0.5  # thickness to size: from here on a part is a blob, not a stroke
+FILLED, SOLID_BAR = 0.75, 0.25  # a part that fills so much of a box of such proportions is a bar
 NEAR = 0.2  # of the digit's size: what is nearer may be its other stroke
+SIGN = 0.7  # of the digit's size: a flat part that is nearer may be a minus
+AFAR = 2.0  # of the digit's size: what is farther does not belong to it, however small
+PRINT = 4  # small parts, as many as print or the holes of a spiral have
 RIVAL = 0.5  # of the digit's size: another shape of strokes from here on may be a digit, too
 FLAT = 4.0  # length to thickness: from here on a part is a line
 SHORTEST_UNDERLINE = 0.5  # of the digit's width
@@ -44,13 +48,13 @@ def without_clutter(ink: Floats) -> Floats | None:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count < 3 or count > MOST_PARTS:
         return None
-    boxes = stats[1:, :4]
-    sizes = boxes[:, 2:].max(axis=1)
-    inner = np.pad(mask, 1)[:, :]
-    depth = cv2.distanceTransform(inner, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    thick = np.zeros(count)
-    np.maximum.at(thick, labels[mask > 0], depth[mask > 0])
-    solid = 2 * thick[1:] > SOLID * sizes
+    boxes, areas = stats[1:, :4], stats[1:, cv2.CC_STAT_AREA]
+    sizes, narrow = boxes[:, 2:].max(axis=1), boxes[:, 2:].min(axis=1)
+    depth = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), np.float32)
+    thick = np.zeros(count, np.float32)
+    np.maximum.at(thick, np.asarray(labels[mask > 0], np.intp), depth[mask > 0])
+    filled = areas > FILLED * boxes[:, 2] * boxes[:, 3]
+    solid = (2 * thick[1:] > SOLID * sizes) | (filled & (narrow > SOLID_BAR * sizes))
     strokes = np.where(solid, 0, sizes)
     if not strokes.any():
         return None
@@ -59,11 +63,15 @@ def without_clutter(ink: Floats) -> Floats | None:
     size = max(width, height)
     dx = np.maximum(boxes[:, 0] - left - width, left - boxes[:, 0] - boxes[:, 2])
     dy = np.maximum(boxes[:, 1] - top - height, top - boxes[:, 1] - boxes[:, 3])
-    near = np.maximum(dx, dy) < NEAR * size
-    other = ~solid & ~near & (sizes > RIVAL * size)
-    if other.any():
+    away = np.maximum(dx, dy)
+    flat = (sizes > FLAT * narrow) & (boxes[:, 2] > boxes[:, 3]) & (away > SIGN * size)
+    small = sizes < RIVAL * size
+    if (~solid & ~flat & ~small & (away > NEAR * size)).any():
         return None
-    kept = near & (~solid | (sizes < RIVAL * size))
+    marks = small & (away < AFAR * size)  # a full stop, the dot of an i, the sign of a number
+    kept = (away < NEAR * size) & (~solid | small)
+    if np.count_nonzero(marks & ~kept) < PRINT:
+        kept |= marks & ~flat
     kept[main] = True
     if kept.all():
         return None

@@ -20,6 +20,7 @@ from lenet_digits.reading.pictures import Bytes
 SEARCH_SIZE = 96  # pixels: longest side at which pages are searched for
 SMALLEST_PICTURE = 40  # pixels: in a smaller one strokes are as wide as rims
 STEP = 10  # grey levels: neighbours that differ by more belong to different regions
+COARSE_STEP = 28  # grey levels, on a patterned ground
 MOST_BORDERS = 24  # regions along the border; a picture with more has no even ground
 RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
 SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
@@ -60,7 +61,9 @@ def page_within(picture: Bytes) -> Page | None:
     )
     if min(small.shape[:2]) < SMALLEST_PICTURE:
         return None
-    regions, count = _border_regions(small)
+    regions, count = _border_regions(small, STEP)
+    if count > MOST_BORDERS:  # wood, say, or cloth
+        regions, count = _border_regions(small, COARSE_STEP)
     if not 0 < count <= MOST_BORDERS:
         return None
     found = None if count == 1 else _page_at_border(regions, count)
@@ -94,7 +97,7 @@ def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
     return cut, np.asarray(inside, np.uint8)
 
 
-def _border_regions(small: Bytes) -> tuple[Bytes, int]:
+def _border_regions(small: Bytes, step: int) -> tuple[Bytes, int]:
     """The regions along the border, (h, w), numbered from 1; 0 is what they enclose."""
     height, width = small.shape[:2]
     labels = np.zeros((height + 2, width + 2), np.uint8)
@@ -108,7 +111,7 @@ def _border_regions(small: Bytes) -> tuple[Bytes, int]:
             if count > MOST_BORDERS:
                 return inner, count
             seed = (place, row) if row is not None else (column, place)
-            _flood(small, labels, seed, count)
+            _flood(small, labels, seed, count, step)
     rims = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
     shares = np.bincount(rims, minlength=count + 1)
     if np.count_nonzero(shares > SPECK) == 1:
@@ -125,9 +128,9 @@ def _border_regions(small: Bytes) -> tuple[Bytes, int]:
     return numbers[inner], len(colours)
 
 
-def _flood(small: Bytes, labels: Bytes, seed: Any, label: int) -> None:
+def _flood(small: Bytes, labels: Bytes, seed: Any, label: int, step: int) -> None:
     cv2.floodFill(
-        small, labels, seed, 0, (STEP,) * 3, (STEP,) * 3, 4 | cv2.FLOODFILL_MASK_ONLY | label << 8
+        small, labels, seed, 0, (step,) * 3, (step,) * 3, 4 | cv2.FLOODFILL_MASK_ONLY | label << 8
     )
 
 
@@ -231,7 +234,7 @@ def _page_within_rim(
     colours = small[rows, columns].astype(np.int16)
     seed = int(np.abs(colours - np.median(colours, axis=0)).max(axis=1).argmin())
     labels = np.pad(1 - inside, 1, constant_values=1)
-    _flood(small, labels, (int(columns[seed]), int(rows[seed])), 2)
+    _flood(small, labels, (int(columns[seed]), int(rows[seed])), 2, STEP)
     ground = np.asarray(labels[1:-1, 1:-1] == 2, np.uint8)
     if ground.sum() < LEAST_GROUND * inside.sum() or ground[rows, columns].mean() < 0.6:
         return None
