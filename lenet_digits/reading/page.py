@@ -21,6 +21,8 @@ SEARCH_SIZE = 96  # pixels: longest side at which pages are searched for
 SMALLEST_PICTURE = 40  # pixels: in a smaller one strokes are as wide as rims
 STEP = 10  # grey levels: neighbours that differ by more belong to different regions
 COARSE_STEP = 28  # grey levels, on a patterned ground
+EDGE = 40  # grey levels over three pixels
+WALL = 255  # the label of edges
 MOST_BORDERS = 24  # regions along the border; a picture with more has no even ground
 RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
 SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
@@ -61,9 +63,10 @@ def page_within(picture: Bytes) -> Page | None:
     )
     if min(small.shape[:2]) < SMALLEST_PICTURE:
         return None
-    regions, count = _border_regions(small, STEP)
+    edges = _edges(small)
+    regions, count = _border_regions(small, edges, STEP)
     if count > MOST_BORDERS:  # wood, say, or cloth
-        regions, count = _border_regions(small, COARSE_STEP)
+        regions, count = _border_regions(small, edges, COARSE_STEP)
     if not 0 < count <= MOST_BORDERS:
         return None
     found = None if count == 1 else _page_at_border(regions, count)
@@ -97,11 +100,21 @@ def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
     return cut, np.asarray(inside, np.uint8)
 
 
-def _border_regions(small: Bytes, step: int) -> tuple[Bytes, int]:
+def _edges(small: Bytes) -> Bytes:
+    """Where colours change over three pixels, (h, w) of 0 or 1: no region grows across that.
+
+    Along a blurred, slanting edge it could, pixel by pixel.
+    """
+    change = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return np.asarray(change.max(axis=2) > EDGE, np.uint8)
+
+
+def _border_regions(small: Bytes, edges: Bytes, step: int) -> tuple[Bytes, int]:
     """The regions along the border, (h, w), numbered from 1; 0 is what they enclose."""
     height, width = small.shape[:2]
     labels = np.zeros((height + 2, width + 2), np.uint8)
     inner = labels[1:-1, 1:-1]
+    inner[1:-1, 1:-1] = edges[1:-1, 1:-1] * WALL
     count = 0
     for row, column in ((0, None), (height - 1, None), (None, 0), (None, width - 1)):
         side = inner[row] if row is not None else inner[:, column]
@@ -112,6 +125,7 @@ def _border_regions(small: Bytes, step: int) -> tuple[Bytes, int]:
                 return inner, count
             seed = (place, row) if row is not None else (column, place)
             _flood(small, labels, seed, count, step)
+    inner[inner == WALL] = 0
     rims = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
     shares = np.bincount(rims, minlength=count + 1)
     if np.count_nonzero(shares > SPECK) == 1:
@@ -224,6 +238,7 @@ def _page_within_rim(
     filled: Bytes, rim: int, small: Bytes, around: _Colour, square: bool
 ) -> Page | None:
     """The page inside a shape, (h, w), if it has even paper within its rim, and ink on that."""
+    edges = _edges(small)
     disc = np.ones((2 * rim + 1,) * 2, np.uint8)
     inside = np.asarray(cv2.erode(filled, disc, borderValue=0), np.uint8)
     core = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0), np.uint8)
@@ -232,8 +247,9 @@ def _page_within_rim(
     if len(rows) < 8:
         return None
     colours = small[rows, columns].astype(np.int16)
-    seed = int(np.abs(colours - np.median(colours, axis=0)).max(axis=1).argmin())
-    labels = np.pad(1 - inside, 1, constant_values=1)
+    off = np.abs(colours - np.median(colours, axis=0)).max(axis=1)
+    seed = int((off + WALL * edges[rows, columns]).argmin())
+    labels = np.pad((1 - inside) | edges, 1, constant_values=1)
     _flood(small, labels, (int(columns[seed]), int(rows[seed])), 2, STEP)
     ground = np.asarray(labels[1:-1, 1:-1] == 2, np.uint8)
     if ground.sum() < LEAST_GROUND * inside.sum() or ground[rows, columns].mean() < 0.6:
