@@ -28,6 +28,7 @@ LEAST_CONTENT = 0.35  # of an outline's longest side: less inside it is a dot or
 OFF_CENTRE = 0.25  # of an outline's longest side: how far from its middle the content may lie
 BOXY = 0.7  # of its bounding box: the least that the outline of a box encloses
 HOLLOW = 0.5  # of its bounding box: the most that is ink
+TICK = 3.0  # height to width, at least, of the ticks of a comb
 SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
 
 
@@ -156,10 +157,23 @@ def without_rules(mask: Bytes, contrast: Floats) -> Bytes:
     if max(w, h) <= SMALLEST_DIGIT * min(height, width):
         return mask
     if edge <= x and x + w <= width - edge:
-        mask = np.where(level, 0, mask)
+        mask = _without_ticks(np.where(level, 0, mask), level)
     if edge <= y and y + h <= height - edge:
         mask = np.where(upright, 0, mask)
     return mask
+
+
+def _without_ticks(mask: Bytes, level: NDArray[np.bool_]) -> Bytes:
+    """The mask without the short upright lines that stand on level ones, as in a comb."""
+    if not level.any():
+        return mask
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    touching = np.unique(labels[cv2.dilate(level.astype(np.uint8), np.ones((5, 1), np.uint8)) > 0])
+    _, _, width, height, area = stats.T
+    ticks = (height > TICK * width) & (height * width < 3 * area)
+    ticks &= np.isin(np.arange(count), touching)
+    ticks[[0, int(area[1:].argmax()) + 1 if count > 1 else 0]] = False
+    return np.asarray(mask * ~ticks[labels], np.uint8) if ticks.any() else mask
 
 
 def within_outline(mask: Bytes) -> Bytes:

@@ -21,6 +21,7 @@ MOST_PARTS = 60  # more, and it is a pattern, or noise
 SOLID = 0.5  # thickness to size: from here on a part is a blob, not a stroke
 FILLED, SOLID_BAR = 0.75, 0.25  # a part that fills so much of a box of such proportions is a bar
 NEAR = 0.2  # of the digit's size: what is nearer may be its other stroke
+BAR = 2.0  # times the digit's pen: a filled part that is wider is a bar or a button, not a minus
 SIGN = 0.7  # of the digit's size: a flat part that is nearer may be a minus
 AFAR = 2.0  # of the digit's size: what is farther does not belong to it, however small
 PRINT = 4  # small parts, as many as print or the holes of a spiral have
@@ -65,11 +66,13 @@ def without_clutter(ink: Floats) -> Floats | None:
     dy = np.maximum(boxes[:, 1] - top - height, top - boxes[:, 1] - boxes[:, 3])
     away = np.maximum(dx, dy)
     flat = (sizes > FLAT * narrow) & (boxes[:, 2] > boxes[:, 3]) & (away > SIGN * size)
+    pen = 2 * thick[1 + main]
+    flat |= (sizes > FLAT / 2 * narrow) & (narrow > BAR * pen) & filled & (away > 0)
     small = sizes < RIVAL * size
     if (~solid & ~flat & ~small & (away > NEAR * size)).any():
         return None
     marks = small & (away < AFAR * size)  # a full stop, the dot of an i, the sign of a number
-    kept = (away < NEAR * size) & (~solid | small)
+    kept = (away < NEAR * size) & (~solid | small) & ~flat
     if np.count_nonzero(marks & ~kept) < PRINT:
         kept |= marks & ~flat
     kept[main] = True

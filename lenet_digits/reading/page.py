@@ -53,6 +53,7 @@ class Page:
     content: list[_Contour]  # the outlines of what lies on it
     rim: Bytes  # (h, w), 1 where its outline is
     size: int  # pixels: longest side of the largest thing on it
+    small: Bytes  # (h, w, 3), the picture
 
 
 def page_within(picture: Bytes) -> Page | None:
@@ -64,15 +65,22 @@ def page_within(picture: Bytes) -> Page | None:
     if min(small.shape[:2]) < SMALLEST_PICTURE:
         return None
     edges = _edges(small)
-    regions, count = _border_regions(small, edges, STEP)
-    if count > MOST_BORDERS:  # wood, say, or cloth
-        regions, count = _border_regions(small, edges, COARSE_STEP)
-    if not 0 < count <= MOST_BORDERS:
+    for step in (STEP, COARSE_STEP):  # the latter for wood, say, or cloth
+        regions, count = _border_regions(small, edges, step)
+        found = _innermost_page(small, edges, regions, count) if count <= MOST_BORDERS else None
+        if found is not None or count < 2:
+            return found
+    return None
+
+
+def _innermost_page(small: Bytes, edges: Bytes, regions: Bytes, count: int) -> Page | None:
+    if count == 0:
         return None
-    found = None if count == 1 else _page_at_border(regions, count)
-    page = _page(np.ones(regions.shape, np.uint8), regions, regions) if count == 1 else found
+    found = None if count == 1 else _page_at_border(small, regions, count)
+    whole = np.ones(regions.shape, np.uint8)
+    page = _page(whole, regions, regions, small) if count == 1 else found
     for _ in range(DEPTH):
-        inner = _page_on(page, small) if page else None
+        inner = _page_on(page, edges) if page else None
         if inner is None:
             break
         found = page = inner
@@ -91,13 +99,21 @@ def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
     columns = slice(round(left * ways[1]), round((left + across) * ways[1]))
     cut = picture[rows, columns].copy()
     box = slice(top, top + down), slice(left, left + across)
-    inside, ground = (
-        cv2.resize(mask[box], cut.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        for mask in (page.inside, page.ground)
-    )
+    inside = cv2.resize(page.inside[box], cut.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     if not inside.all():
-        cut[inside == 0] = np.median(cut[ground > 0], axis=0)
+        paper = cv2.resize(_paper_everywhere(page)[box], cut.shape[1::-1])
+        cut[inside == 0] = paper[inside == 0]
     return cut, np.asarray(inside, np.uint8)
+
+
+def _paper_everywhere(page: Page) -> Bytes:
+    """The colour, (h, w, 3), that the page's paper has nearest to every pixel."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        1 - page.ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+    colours[nearest[page.ground > 0]] = page.small[page.ground > 0]
+    return np.asarray(cv2.blur(colours[nearest], (5, 5)), np.uint8)
 
 
 def _edges(small: Bytes) -> Bytes:
@@ -148,10 +164,10 @@ def _flood(small: Bytes, labels: Bytes, seed: Any, label: int, step: int) -> Non
     )
 
 
-def _page(inside: Bytes, ground: Bytes, rim: Bytes) -> Page:
+def _page(inside: Bytes, ground: Bytes, rim: Bytes, small: Bytes) -> Page:
     content, _ = cv2.findContours(inside & (1 - ground), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     sizes = [max(cv2.boundingRect(each)[2:]) for each in content]
-    return Page(inside, ground, list(content), rim, max(sizes, default=0))
+    return Page(inside, ground, list(content), rim, max(sizes, default=0), small)
 
 
 def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
@@ -162,7 +178,7 @@ def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
     return np.asarray(np.sort(pixels, axis=0)[len(pixels) // 2], np.float32)
 
 
-def _page_at_border(regions: Bytes, count: int) -> Page | None:
+def _page_at_border(small: Bytes, regions: Bytes, count: int) -> Page | None:
     """The page whose paper reaches the border, where a desk or a bar runs along some side."""
     sides = (regions[0], regions[-1], regions[:, 0], regions[:, -1])
     best = None
@@ -173,7 +189,7 @@ def _page_at_border(regions: Bytes, count: int) -> Page | None:
         edges, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         inside = np.zeros_like(ground)
         cv2.drawContours(inside, edges, -1, 1, cv2.FILLED)
-        page = _page(inside, ground, ground)
+        page = _page(inside, ground, ground, small)
         if page.size and (best is None or page.size > best[0].size):
             best = page, label
     if best is None:
@@ -194,17 +210,18 @@ def _page_at_border(regions: Bytes, count: int) -> Page | None:
     trimmed = np.asarray(
         cv2.erode(page.inside, np.ones((2 * RIMS[0] + 1,) * 2, np.uint8)), np.uint8
     )
-    page = _page(trimmed, page.ground & trimmed, page.inside - trimmed)
+    page = _page(trimmed, page.ground & trimmed, page.inside - trimmed, small)
     return page if page.size >= SMALLEST_CONTENT * max(regions.shape) else None
 
 
-def _page_on(page: Page, small: Bytes) -> Page | None:
+def _page_on(page: Page, edges: Bytes) -> Page | None:
     """The page that lies on another one, and carries ink of its own."""
+    small = page.small
     if page.size < SMALLEST_PAGE * max(small.shape):
         return None
     best, rest, around = None, 0, _colour(small, page.ground)
     for outline in page.content:
-        inner = _as_page(outline, small, around)
+        inner = _as_page(outline, small, edges, around)
         if inner is None:
             rest = max(rest, *cv2.boundingRect(outline)[2:])
         elif best is None or inner.size > best.size:
@@ -212,7 +229,7 @@ def _page_on(page: Page, small: Bytes) -> Page | None:
     return best if best and best.size > 0.6 * rest else None
 
 
-def _as_page(outline: _Contour, small: Bytes, around: _Colour) -> Page | None:
+def _as_page(outline: _Contour, small: Bytes, edges: Bytes, around: _Colour) -> Page | None:
     """What an outline encloses, if that is a page with ink on it."""
     _, _, width, height = cv2.boundingRect(outline)
     if max(width, height) < SMALLEST_PAGE * max(small.shape):
@@ -228,17 +245,16 @@ def _as_page(outline: _Contour, small: Bytes, around: _Colour) -> Page | None:
     for rim in RIMS:
         if min(width, height) < 6 * rim:
             break
-        page = _page_within_rim(filled, rim, small, around, square)
+        page = _page_within_rim(filled, rim, small, edges, around, square)
         if page is not None:
             return page
     return None
 
 
 def _page_within_rim(
-    filled: Bytes, rim: int, small: Bytes, around: _Colour, square: bool
+    filled: Bytes, rim: int, small: Bytes, edges: Bytes, around: _Colour, square: bool
 ) -> Page | None:
     """The page inside a shape, (h, w), if it has even paper within its rim, and ink on that."""
-    edges = _edges(small)
     disc = np.ones((2 * rim + 1,) * 2, np.uint8)
     inside = np.asarray(cv2.erode(filled, disc, borderValue=0), np.uint8)
     core = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0), np.uint8)
@@ -254,7 +270,7 @@ def _page_within_rim(
     ground = np.asarray(labels[1:-1, 1:-1] == 2, np.uint8)
     if ground.sum() < LEAST_GROUND * inside.sum() or ground[rows, columns].mean() < 0.6:
         return None
-    page = _page(inside, ground, filled - inside)
+    page = _page(inside, ground, filled - inside, small)
     if page.size < SMALLEST_CONTENT * max(cv2.boundingRect(inside)[2:]):
         return None
     largest = max(page.content, key=lambda each: max(cv2.boundingRect(each)[2:]))
@@ -274,13 +290,13 @@ def _is_ink(
     like_around = float(np.abs(ink - around).max()) < 0.3 * strength
     area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
     across, along = sorted(cv2.minAreaRect(outline)[1])
-    solid = np.mean(off < 0.3 * strength) < 0.05
+    solid = np.mean(off < 0.3 * strength) < 0.25
     compact = area > 0.8 and along < ELONGATED * max(1.0, across)
     if like_around and solid and compact:
         return False
     if square:
         return True
-    if (spot & ring).any() or (like_around and area > 0.7):
+    if (spot & ring).any() or (like_around and solid and area > 0.7):
         return False
     left, top, width, height = cv2.boundingRect(page.inside)
     x, y, w, h = cv2.boundingRect(outline)
