@@ -290,8 +290,9 @@ def _is_ink(
     like_around = float(np.abs(ink - around).max()) < 0.3 * strength
     area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
     across, along = sorted(cv2.minAreaRect(outline)[1])
-    solid = np.mean(off < 0.3 * strength) < 0.25
-    compact = area > 0.8 and along < ELONGATED * max(1.0, across)
+    core = cv2.erode(spot, np.ones((3, 3), np.uint8))[spot > 0] > 0
+    solid = bool(core.any()) and np.mean(off[core] < 0.3 * strength) < 0.25
+    compact = area > 0.7 and along < ELONGATED * max(1.0, across)
     if like_around and solid and compact:
         return False
     if square:
