@@ -31,8 +31,8 @@ from lenet_digits.reading.ink import (
     without_impulses,
 )
 from lenet_digits.reading.marks import two_digits, without_clutter, without_underline
-from lenet_digits.reading.page import cut_out, page_within
-from lenet_digits.reading.pictures import Bytes, ImageInput, composited, read
+from lenet_digits.reading.page import Page, cut_out, page_within
+from lenet_digits.reading.pictures import Bytes, ImageInput, NoInkError, composited, read
 
 METHODS = ("mnist", "center-crop")
 
@@ -96,17 +96,35 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
         itself = _steps(picture, framed, framed, framed, 0.0)
         if surely:
             return itself
-    if (found := page_within(picture)) is not None:
-        picture, inside = cut_out(page, found)
-        picture = without_impulses(reduced(picture))
-    else:
-        picture, inside = with_margin(picture), None
-    picture = enlarged(picture)
-    contrast = flatten(picture)
-    steps = _all_steps(picture, contrast, all_ink(contrast, inside))
+    found = page_within(picture)
+    try:
+        steps = _page_steps(page, found) if found else _picture_steps(picture)
+    except NoInkError:  # what seemed to be ink on the page is faint, or lies along its edge
+        if not found:
+            raise
+        found, steps = None, _picture_steps(picture)
+    if found and found.doubtful:
+        whole = _picture_steps(picture)
+        others = (*whole.alternatives, replace(steps, alternatives=()), *steps.alternatives)
+        steps = replace(whole, alternatives=others)
     if framed is not None:
         steps = replace(steps, alternatives=(*steps.alternatives, itself))
     return steps
+
+
+def _page_steps(page: Bytes, found: Page) -> CanvasSteps:
+    """The steps of a page within a picture, cut out of its pixels, (H, W, 3)."""
+    cut, inside = cut_out(page, found)
+    picture = enlarged(without_impulses(reduced(cut)))
+    contrast = flatten(picture)
+    return _all_steps(picture, contrast, all_ink(contrast, inside))
+
+
+def _picture_steps(picture: Bytes) -> CanvasSteps:
+    """The steps of a picture, (H, W, 3), that is a page itself."""
+    picture = enlarged(with_margin(picture))
+    contrast = flatten(picture)
+    return _all_steps(picture, contrast, all_ink(contrast))
 
 
 def _layer_steps(layer: Bytes) -> CanvasSteps:

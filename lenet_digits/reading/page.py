@@ -7,7 +7,7 @@ sheet on a desk, a box or a circle around a digit. The search goes inwards as lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -54,6 +54,7 @@ class Page:
     rim: Bytes  # (h, w), 1 where its outline is
     size: int  # pixels: longest side of the largest thing on it
     small: Bytes  # (h, w, 3), the picture
+    doubtful: bool = False  # it may be a digit in a thick pen, and its ink a hole
 
 
 def page_within(picture: Bytes) -> Page | None:
@@ -84,6 +85,8 @@ def _innermost_page(small: Bytes, edges: Bytes, regions: Bytes, count: int) -> P
         if inner is None:
             break
         found = page = inner
+        if inner.doubtful:
+            break
     return found
 
 
@@ -274,13 +277,17 @@ def _page_within_rim(
     if page.size < SMALLEST_CONTENT * max(cv2.boundingRect(inside)[2:]):
         return None
     largest = max(page.content, key=lambda each: max(cv2.boundingRect(each)[2:]))
-    return page if _is_ink(largest, page, ring, small, around, square) else None
+    ink, hole = _is_ink(largest, page, ring, small, around, square)
+    return replace(page, doubtful=hole) if ink else None
 
 
 def _is_ink(
     outline: _Contour, page: Page, ring: Bytes, small: Bytes, around: _Colour, square: bool
-) -> bool:
-    """Whether what lies on a page is ink, and not the hole of a digit that looks like a page."""
+) -> tuple[bool, bool]:
+    """Whether what lies on a page may be ink, and whether it may be a hole.
+
+    A hole in a digit that a thick pen wrote has the colour of what is around the digit.
+    """
     spot = np.zeros_like(ring)
     cv2.drawContours(spot, [outline], -1, 1, cv2.FILLED)
     paper = _colour(small, page.ground)
@@ -293,18 +300,14 @@ def _is_ink(
     core = cv2.erode(spot, np.ones((3, 3), np.uint8))[spot > 0] > 0
     solid = bool(core.any()) and np.mean(off[core] < 0.3 * strength) < 0.25
     compact = area > 0.7 and along < ELONGATED * max(1.0, across)
-    if like_around and solid and compact:
-        return False
+    hole = like_around and solid and (compact or (not square and area > 0.7))
     if square:
-        return True
-    if (spot & ring).any() or (like_around and solid and area > 0.7):
-        return False
+        return True, hole
+    if (spot & ring).any():
+        return False, hole
     left, top, width, height = cv2.boundingRect(page.inside)
     x, y, w, h = cv2.boundingRect(outline)
     central = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
     pen = float(np.abs(small.astype(np.float32) - paper).max(axis=2)[page.rim > 0].max())
-    return (
-        central < 0.25 * max(width, height)
-        and strength > 0.3 * pen
-        and max(w, h) > 0.35 * max(width, height)
-    )
+    large = max(w, h) > 0.35 * max(width, height)
+    return central < 0.25 * max(width, height) and strength > 0.3 * pen and large, hole
