@@ -196,7 +196,7 @@ def _opened(path: str) -> Any:
 
 def _write_table(predictions: Predictions) -> None:
     """Digit, confidence and path of each picture; the path last, as its length is not known."""
-    from lenet_digits.reading.prediction import percent
+    from lenet_digits.reading.prediction import WORTH_MENTION, percent
 
     heading = "digit  confidence  picture"
     for path, prediction in predictions:
@@ -204,7 +204,10 @@ def _write_table(predictions: Predictions) -> None:
             print(heading)
             heading = ""
         digit = str(prediction.digit) if prediction.is_digit else "-"
-        doubt = "" if prediction.is_digit else f"  (not a digit; if it were: {prediction.digit})"
+        reason = prediction.reason or f"not a digit; if it were: {prediction.digit}"
+        doubt = "" if prediction.is_digit else f"  ({reason})"
+        if prediction.discarded >= WORTH_MENTION:
+            doubt += f"  ({percent(prediction.discarded)} of the ink left aside)"
         sure = percent(prediction.confidence)
         print(f"{digit:>5}  {sure:>10}  {printable(path)}{doubt}", flush=True)
 

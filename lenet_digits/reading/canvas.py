@@ -117,7 +117,12 @@ def _page_steps(page: Bytes, found: Page) -> CanvasSteps:
     cut, inside = cut_out(page, found)
     picture = enlarged(without_impulses(reduced(cut)))
     contrast = flatten(picture)
-    return _all_steps(picture, contrast, all_ink(contrast, inside))
+    steps = _all_steps(picture, contrast, all_ink(contrast, inside))
+    every = [
+        replace(each, discarded=1 - (1 - each.discarded) * (1 - found.left_out))
+        for each in (replace(steps, alternatives=()), *steps.alternatives)
+    ]
+    return replace(every[0], alternatives=tuple(every[1:]))
 
 
 def _picture_steps(picture: Bytes) -> CanvasSteps:

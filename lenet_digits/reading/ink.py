@@ -34,7 +34,8 @@ class Ink:
     """What is ink in a picture, before anything is said about which of it is a digit."""
 
     contrast: Floats  # (H, W), ink bright on an even dark ground, noise smoothed
-    mask: Bytes  # (H, W), 1 where there is ink, ruled lines removed
+    everything: Bytes  # (H, W), 1 where there is ink
+    mask: Bytes  # (H, W), the same without rules, boxes and circles
     floor: float  # the contrast above which a pixel counts as ink
     bordered: bool = True  # whether ink along the picture's edge may be its border
 
@@ -246,7 +247,7 @@ def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
     if inside is not None:
         page = cv2.resize(inside, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
         mask &= np.asarray(cv2.erode(page, np.ones((5, 5), np.uint8)), np.uint8)
-    return Ink(contrast, without_lines(mask, contrast), floor)
+    return Ink(contrast, mask, without_lines(mask, contrast), floor)
 
 
 def without_lines(mask: Bytes, contrast: Floats) -> Bytes:
@@ -259,7 +260,8 @@ def without_lines(mask: Bytes, contrast: Floats) -> Bytes:
 def ink_of_layer(alpha: Floats) -> Ink:
     """The ink of a transparent layer, whose alpha is (H, W) float32 in [0, 1]: all of it."""
     floor = 0.02
-    return Ink(alpha, np.asarray(alpha > floor, np.uint8), floor, bordered=False)
+    mask = np.asarray(alpha > floor, np.uint8)
+    return Ink(alpha, mask, mask, floor, bordered=False)
 
 
 def _spread(contrast: Floats) -> tuple[float, float]:
@@ -294,7 +296,9 @@ def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
     wide = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     around = np.asarray(cv2.dilate(strong, wide), np.uint8)
     weak = loose * around * (contrast > max(floor, 0.2 * level))
-    answers = [_largest_parts(contrast, weak, strong, level)]
+    dropped = (ink.everything > strong) & (contrast > max(floor, 0.4 * level))
+    lost = float(contrast[dropped].sum())
+    answers = [_largest_parts(contrast, weak, strong, level, lost)]
     faint = loose * (1 - around) * (contrast > max(floor, FAINT * level))
     if np.count_nonzero(faint) > SECOND_STRENGTH * np.count_nonzero(strong):
         levels = _local_levels(contrast * loose, level)
@@ -302,16 +306,19 @@ def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
         both = _joined(np.asarray(both, np.uint8), strong, loose * (contrast > FAINT * level))
         share = np.count_nonzero(both & faint) / np.count_nonzero(strong)
         if share > SECOND_STRENGTH:
-            two = _largest_parts(contrast, both, both, levels)
+            two = _largest_parts(contrast, both, both, levels, lost)
             drawn = share < MOST_FAINT and _is_no_wider(both & (1 - strong), strong)
             answers = [two, *answers] if drawn else [*answers, two]
     return answers
 
 
 def _largest_parts(
-    contrast: Floats, ink: Bytes, certain: Bytes, level: Floats | float
+    contrast: Floats, ink: Bytes, certain: Bytes, level: Floats | float, lost: float
 ) -> tuple[Floats, float]:
-    """The ink without small specks, (H, W) in [0, 1], and their share of all of it."""
+    """The ink without small specks, (H, W) in [0, 1], and the share of all ink thrown away.
+
+    `lost` is the contrast, summed up, of what was thrown away before.
+    """
     count, labels = cv2.connectedComponents(ink, connectivity=8)
     where = certain > 0
     mass = np.bincount(labels[where], contrast[where], minlength=count)
@@ -319,7 +326,7 @@ def _largest_parts(
     kept = mass > 0.05 * mass.max()
     near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
-    return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
+    return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / (mass.sum() + lost))
 
 
 def _is_no_wider(faint: Bytes, strong: Bytes) -> bool:

@@ -27,6 +27,7 @@ MOST_BORDERS = 24  # regions along the border; a picture with more has no even g
 RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
 SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
 STRIP = 0.05  # of the picture: smaller regions of one colour along the border are one frame
+FRAME = 0.2  # of the picture: a region along its border that is smaller is a frame
 DEPTH = 4  # pages within pages: a desk, a sheet, a box, a circle
 SMALLEST_PAGE = 0.2  # of the picture's longest side
 SMALLEST_CONTENT = 0.2  # of a page's longest side: less on a page is dirt, or its ink is a pattern
@@ -54,6 +55,7 @@ class Page:
     rim: Bytes  # (h, w), 1 where its outline is
     size: int  # pixels: longest side of the largest thing on it
     small: Bytes  # (h, w, 3), the picture
+    left_out: float = 0.0  # share of the picture's ink, in [0, 1], that does not lie on the page
     doubtful: bool = False  # it may be a digit in a thick pen, and its ink a hole
 
 
@@ -69,9 +71,28 @@ def page_within(picture: Bytes) -> Page | None:
     for step in (STEP, COARSE_STEP):  # the latter for wood, say, or cloth
         regions, count = _border_regions(small, edges, step)
         found = _innermost_page(small, edges, regions, count) if count <= MOST_BORDERS else None
-        if found is not None or count < 2:
-            return found
+        if found is not None:
+            return replace(found, left_out=_left_out(found, regions))
+        if count < 2:
+            return None
     return None
+
+
+def _left_out(page: Page, regions: Bytes) -> float:
+    """The share of what is ink in the picture, or like ink, that does not lie on the page.
+
+    That is what has not the colour of the page's paper. What lies around everything, as a desk
+    does, is not ink unless it is as narrow as a frame.
+    """
+    off = np.abs(page.small.astype(np.float32) - _colour(page.small, page.ground)).max(axis=2)
+    strength = off[(page.inside > page.ground)].max(initial=0)
+    inked = off > 0.3 * strength
+    shares = np.bincount(regions.ravel(), minlength=MOST_BORDERS + 1) / regions.size
+    wide = shares > FRAME
+    wide[0] = False
+    outside = int(np.count_nonzero(inked & (page.inside == 0) & ~wide[regions]))
+    on_page = int(np.count_nonzero(inked & (page.inside > 0)))
+    return outside / max(1, outside + on_page)
 
 
 def _innermost_page(small: Bytes, edges: Bytes, regions: Bytes, count: int) -> Page | None:

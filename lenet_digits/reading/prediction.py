@@ -22,6 +22,7 @@ from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImag
 from lenet_digits.storage.header import sees_nondigits
 from lenet_digits.storage.shipped import shipped_weights
 
+WORTH_MENTION = 0.05  # share of the ink left aside, from which it is shown beside the answer
 SEVERAL = "several digits"  # the reason of a refusal
 # Odds against a digit, tuned on the open real-world sets and on drawn pairs, 2026-11:
 NOT_SURE = 1e-3  # of all ink: below this it is one digit, and nobody looks for a second one
@@ -52,11 +53,14 @@ class Prediction:
             where the weights cannot tell, as they never learned what is not a digit.
         reason: why the picture is refused, where more is known than that it is not a digit:
             "several digits".
+        discarded: the share of the picture's ink, in [0, 1], that was left aside as not part of the
+            digit; see `CanvasSteps`.
     """
 
     probabilities: tuple[float, ...]
     outlier_score: float | None
     reason: str = ""
+    discarded: float = 0.0
 
     @property
     def digit(self) -> int:
@@ -239,15 +243,18 @@ def _predictions(pictures: list[CanvasSteps], model: LeNet5 | None) -> list[Pred
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = (shares / shares.sum(axis=1, keepdims=True)).tolist()
     if not getattr(network, "sees_nondigits", False):  # then the odds mean nothing
-        return [Prediction(tuple(row), None) for row in probabilities]
+        return [
+            Prediction(tuple(row), None, discarded=steps.discarded)
+            for row, steps in zip(probabilities, chosen, strict=True)
+        ]
     odds = _odds(logits).tolist()
     several = [
         _odds_of_several(steps, score, network) if score > NOT_SURE else 0.0
         for steps, score in zip(chosen, odds, strict=True)
     ]
     return [
-        Prediction(tuple(row), max(score, two), SEVERAL if two else "")
-        for row, score, two in zip(probabilities, odds, several, strict=True)
+        Prediction(tuple(row), max(score, two), SEVERAL if two else "", steps.discarded)
+        for row, score, two, steps in zip(probabilities, odds, several, chosen, strict=True)
     ]
 
 
