@@ -52,7 +52,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
 
 
 _ABOUT_STEPS = {
-    "Picture": "as it was read, upright",
+    "Picture": "upright, cut to the page that carries the ink",
     "Contrast": "light evened out, ink bright",
     "Ink": "what is taken for the digit, in its box",
     "Canvas": "scaled and centred as MNIST did",
