@@ -87,7 +87,7 @@ def _left_out(page: Page, regions: Bytes) -> float:
     That is what has not the colour of the page's paper. What lies around everything, as a desk
     does, is not ink unless it is as narrow as a frame.
     """
-    off = np.abs(page.small.astype(np.float32) - _colour(page.small, page.ground)).max(axis=2)
+    off = _distance(page.small, _colour(page.small, page.ground))
     strength = off[(page.inside > page.ground)].max(initial=0)
     inked = off > ALIKE * strength
     shares = np.bincount(regions.ravel(), minlength=MOST_BORDERS + 1) / regions.size
@@ -149,7 +149,7 @@ def _edges(small: Bytes) -> Bytes:
     Along a blurred, slanting edge it could, pixel by pixel.
     """
     change = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    return np.asarray(change.max(axis=2) > EDGE, np.uint8)
+    return np.asarray(_largest_channel(change) > EDGE, np.uint8)
 
 
 def _border_regions(small: Bytes, edges: Bytes, step: int) -> tuple[Bytes, int]:
@@ -195,6 +195,17 @@ def _page(inside: Bytes, ground: Bytes, rim: Bytes, small: Bytes) -> Page:
     content, _ = cv2.findContours(inside & (1 - ground), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     sizes = [max(cv2.boundingRect(each)[2:]) for each in content]
     return Page(inside, ground, list(content), rim, max(sizes, default=0), small)
+
+
+def _distance(small: Bytes, colour: _Colour) -> Bytes:
+    """How much the colour of every pixel, (h, w), differs from one colour: the largest channel."""
+    same = np.broadcast_to(colour.astype(np.uint8), small.shape)
+    return _largest_channel(cv2.absdiff(small, same))
+
+
+def _largest_channel(pixels: Any) -> Bytes:
+    red, green, blue = cv2.split(pixels)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
@@ -332,7 +343,7 @@ def _is_ink(
     left, top, width, height = cv2.boundingRect(page.inside)
     x, y, w, h = cv2.boundingRect(outline)
     off_centre = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
-    pen = float(np.abs(small.astype(np.float32) - paper).max(axis=2)[page.rim > 0].max())
+    pen = float(_distance(small, paper)[page.rim > 0].max())
     large = max(w, h) > LEAST_IN_CIRCLE * max(width, height)
     central = off_centre < OFF_CENTRE * max(width, height)
     return central and large and strength > ALIKE * pen, hole
