@@ -150,7 +150,7 @@ def test_plotting_leaves_pyplot_and_its_list_of_open_figures_alone():
     script = (
         "import sys\n"
         "from lenet_digits.figures import plot_cost\n"
-        "from lenet_digits.training import EpochRecord\n"
+        "from lenet_digits.training.loop import EpochRecord\n"
         f"plot_cost({EPOCHS!r})\n"
         "assert 'matplotlib.figure' in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
