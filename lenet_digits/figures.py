@@ -181,7 +181,7 @@ def plot_probabilities(prediction: Prediction) -> Figure:
 
 
 def _bars(axes: Axes, prediction: Prediction) -> None:
-    answer = TEAL if prediction.is_digit else RED
+    answer = RED if prediction.is_digit is False else TEAL
     colors = [answer if digit == prediction.digit else PALE for digit in range(NUM_CLASSES)]
     axes.bar(range(NUM_CLASSES), prediction.probabilities, color=colors)
     axes.set(xticks=range(NUM_CLASSES), ylim=(0, 1), yticks=(0, 0.5, 1))
@@ -189,7 +189,7 @@ def _bars(axes: Axes, prediction: Prediction) -> None:
 
 def _verdict(prediction: Prediction) -> str:
     best = f"{prediction.digit} at {percent(prediction.confidence)}"
-    return best if prediction.is_digit else f"not a digit (if it were: {best})"
+    return f"not a digit (if it were: {best})" if prediction.is_digit is False else best
 
 
 @matplotlib.rc_context(STYLE)

@@ -1,15 +1,19 @@
-"""Reads pictures, whatever they come as, safely; knows nothing of ink, canvases or networks."""
+"""Reads any kind of picture, within limits of size, into an array of pixels."""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from lenet_digits.storage.files import open_at_once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +29,9 @@ MAX_PIXELS = 50_000_000  # of a picture, as its header states them; a large phon
 MAX_ASPECT = 50  # of the longer side to the shorter; a digit's is 20 at most
 FINE_SIZE = 768  # pixels: longest side, about, that a large picture is reduced to as it is read
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+# Brands of HEIF files whose pictures are coded as HEVC: ISO/IEC 23008-12, annex B.
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -50,8 +57,6 @@ def read(image: ImageInput) -> Bytes:
         page = _open(image)
     _check_size(page.width, page.height)
     try:
-        if page is not image:
-            page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
         page.load()
         page = _thinned(page)
         if page.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would only be copied
@@ -72,22 +77,96 @@ def read(image: ImageInput) -> Bytes:
 def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
     try:
         if isinstance(source, (str, os.PathLike)):
-            with Path(source).open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        elif isinstance(source, bytes | bytearray | memoryview):
+            return open_local(read_file(source), Path(source).name)
+        if isinstance(source, bytes | bytearray | memoryview):
             data = bytes(source)
         elif hasattr(source, "read"):
             data = source.read(MAX_BYTES + 1)
         else:
             raise UnreadableImageError(
-                f"A {type(source).__name__} is no picture: give a path, bytes, a binary file, a "
-                "Pillow image, an array or a tensor."
+                f"A {type(source).__name__} is not a picture: give a path, bytes, a binary file, "
+                "a Pillow image, an array or a tensor."
             )
-        if len(data) > MAX_BYTES:
+        if is_heic(data):
+            raise UnreadableImageError("The picture is a HEIC photo. Save it as JPEG or PNG.")
+        return _open_encoded(data)
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # a name that no file can have, a file that cannot be read
+        reason = getattr(error, "strerror", None) or _in_one_line(error)
+        name = source if isinstance(source, (str, os.PathLike)) else "the picture"
+        raise UnreadableImageError(f"Cannot open {name}: {reason}.") from None
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The first `MAX_BYTES` + 1 bytes of a picture file.
+
+    Raises:
+        OSError: the file cannot be opened.
+        UnreadableImageError: it is a pipe, a socket or a device, which might never end.
+    """
+    with open(path, "rb", opener=open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise UnreadableImageError(
-                f"The file is larger than {MAX_BYTES // 2**20} MiB; save the picture smaller."
+                f"{Path(path).name} is a pipe, a socket or a device, not a file."
             )
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return file.read(MAX_BYTES + 1)
+
+
+def open_local(data: bytes, name: str) -> Image.Image:
+    """Opens a picture file of the user's own, HEIC included, without decoding its pixels.
+
+    What others send is not opened here: the decoder of HEIC is for files that the user chose.
+    ``name`` is the file's name, for the error. Raises UnreadableImageError.
+    """
+    return _open_heic(data, name) if is_heic(data) else _open_encoded(data)
+
+
+def is_heic(data: bytes) -> bool:
+    """Whether a file says that it holds a HEIC photo, as phones take them."""
+    if data[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(data[:4], "big"), 256)  # of the list of brands; a dozen is a lot
+    return any(data[start : start + 4] in HEIC_BRANDS for start in (8, *range(16, end, 4)))
+
+
+def heic_is_supported() -> bool:
+    """Whether the optional package that reads HEIC photos is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def _open_heic(data: bytes, name: str) -> Image.Image:
+    """Opens and decodes the main picture of a HEIC photo, upright.
+
+    Pillow itself does not learn the format: the rest of the process cannot reach this decoder.
+    """
+    try:
+        from pillow_heif import open_heif
+    except ImportError:
+        raise UnreadableImageError(
+            f'{name} is a HEIC photo. Install support for it: pip install "lenet-digits[heic]"'
+        ) from None
+    _check_bytes(data)
+    try:
+        photo = open_heif(data)  # the header alone
+        _check_size(*photo.size)
+        page: Image.Image = photo.to_pillow()
+    except (MemoryError, UnreadableImageError):
+        raise
+    except Exception as error:
+        raise UnreadableImageError(
+            f"The picture is damaged and cannot be read: {_in_one_line(error)}."
+        ) from None
+    return page
+
+
+def _open_encoded(data: bytes) -> Image.Image:
+    _check_bytes(data)
+    try:
+        page = Image.open(io.BytesIO(data), formats=FORMATS)
+        _check_size(page.width, page.height)
+        page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
+        return page
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImageError(
             f"The picture has more than {MAX_PIXELS // 10**6} megapixels; scale it down."
@@ -96,12 +175,17 @@ def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
         raise UnreadableImageError(
             f"This is not a picture in a format that can be read ({', '.join(FORMATS)})."
         ) from None
-    except UnreadableImageError:
+    except (MemoryError, UnreadableImageError):
         raise
     except Exception as error:  # a damaged picture makes Pillow raise nearly anything
-        reason = getattr(error, "strerror", None) or _in_one_line(error)
-        name = source if isinstance(source, (str, os.PathLike)) else "the picture"
-        raise UnreadableImageError(f"Cannot open {name}: {reason}.") from None
+        raise UnreadableImageError(f"Cannot open the picture: {_in_one_line(error)}.") from None
+
+
+def _check_bytes(data: bytes) -> None:
+    if len(data) > MAX_BYTES:
+        raise UnreadableImageError(
+            f"The file is larger than {MAX_BYTES // 2**20} MiB; save the picture smaller."
+        )
 
 
 def _check_size(width: int, height: int) -> None:
