@@ -7,9 +7,11 @@ torch nor any other large package.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers know the name; importing it from `typing` takes milliseconds
 if TYPE_CHECKING:  # `as` tells type checkers that the name is public
+    from typing import Any
+
     from lenet_digits.batches import BatchPredictor as BatchPredictor
     from lenet_digits.model import LeNet5 as LeNet5
     from lenet_digits.model import load_model as load_model

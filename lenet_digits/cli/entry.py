@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 
 from lenet_digits import __version__
-from lenet_digits.cli import signals
 from lenet_digits.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -36,12 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(build_parser().parse_args(words))
     run = options.pop("run")
     try:
-        try:
-            code: int = run(**options)
-            sys.stdout.flush()
-        except Exception:
-            signals.check()  # NumPy turns a Ctrl-C while it is imported into an ImportError
-            raise
+        code: int = run(**options)
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         close_output()
         return PIPE_CLOSED

@@ -1,16 +1,25 @@
-"""Requests to stop, such as Ctrl-C: heard once, never lost, and kept while processes start."""
+"""Hears requests to stop, such as Ctrl-C, and raises them where they do no harm.
+
+This module is loaded before anything else is ready for Ctrl-C, so it imports next to nothing.
+"""
 
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+import time
+
+TYPE_CHECKING = False  # type checkers know the name; importing it from `typing` takes milliseconds
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT
 REQUESTS = ("SIGINT", "SIGTERM", "SIGHUP")  # those that this platform has
+IMPORTING = "<frozen importlib._bootstrap>"  # the file name of Python's own import code
+PAUSE = 0.02  # seconds until a request that comes at a bad moment is made again
 
 _received = 0  # the signal that asked to stop
 _held = False  # whether to keep it for later
@@ -35,34 +44,56 @@ def ignore() -> None:
 
 
 def check() -> None:
-    """Stop if a request came that another library has swallowed, as imports of NumPy may."""
+    """Stop if a request came whose exception was swallowed by a library."""
     if _received and not _held:
         _stop()
 
 
-@contextmanager
-def held() -> Iterator[None]:
-    """Keep a request that comes meanwhile for the end of the block."""
-    global _held
-    _held = True
-    try:
-        yield
-    finally:
+class Held:
+    """Keeps a request that comes within its block for the end of the block."""
+
+    def __enter__(self) -> None:
+        """Begin to keep it."""
+        global _held
+        _held = True
+
+    def __exit__(self, *_: object) -> None:
+        """Obey it, if one came."""
+        global _held
         _held = False
-    check()
+        check()
 
 
 def _numbers() -> list[signal.Signals]:
     return [getattr(signal, name) for name in REQUESTS if hasattr(signal, name)]
 
 
-def _receive(number: int, _: Any) -> None:
+def _receive(number: int, frame: FrameType | None) -> None:
     global _received
     if _received:  # it is being obeyed already
+        return
+    # An exception within an import may leave Python's import lock locked for ever, and NumPy turns
+    # it into an ImportError with a page of advice.
+    if _is_importing(frame):
+        _thread.start_new_thread(_ask_again, (number,))
         return
     _received = number
     if not _held:
         _stop()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != IMPORTING:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _ask_again(number: int) -> None:
+    time.sleep(PAUSE)
+    if os.name == "posix":
+        os.kill(os.getpid(), number)  # wakes the main thread even where it waits
+    else:
+        _thread.interrupt_main(signal.Signals(number))
 
 
 def _stop() -> NoReturn:
@@ -76,6 +107,6 @@ def _hear_again(lost: sys.UnraisableHookArgs) -> None:
     global _received
     if _received and lost.exc_type in (KeyboardInterrupt, SystemExit):
         number, _received = _received, 0
-        _thread.interrupt_main(signal.Signals(number))
+        _thread.start_new_thread(_ask_again, (number,))
     else:
         sys.__unraisablehook__(lost)

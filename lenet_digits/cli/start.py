@@ -1,13 +1,11 @@
-"""Starts the command as a program of its own: mends its streams, listens to Ctrl-C, and runs it."""
+"""Starts the command as a program of its own: listens to Ctrl-C, mends its streams, and runs it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 
 from lenet_digits.cli import signals
-from lenet_digits.cli.signals import INTERRUPTED
 
 
 def run() -> int:
@@ -19,9 +17,11 @@ def run() -> int:
 
         return main()
     except KeyboardInterrupt:  # before the command began, or after it ended
+        from contextlib import suppress
+
         with suppress(OSError):
             os.write(2, b"lenet-digits: Interrupted.\n")
-        return INTERRUPTED
+        return signals.INTERRUPTED
     finally:
         signals.ignore()  # Python's own last steps are not to be disturbed
 

@@ -129,7 +129,7 @@ def _starting() -> Iterator[None]:
     ``python -c``, which would put it first.
     """
     before = os.environ.get(SAFE_PATH)
-    with signals.held():
+    with signals.Held():
         os.environ[SAFE_PATH] = "1"
         blocked = hasattr(signal, "pthread_sigmask")  # not on Windows: `_begin` does what it can
         if blocked:
