@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from lenet_digits import __version__
+from lenet_digits.cli import signals
 from lenet_digits.cli.console import (
     FAILED,
     PIPE_CLOSED,
@@ -35,8 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(build_parser().parse_args(words))
     run = options.pop("run")
     try:
-        code: int = run(**options)
-        sys.stdout.flush()
+        try:
+            code: int = run(**options)
+            sys.stdout.flush()
+        except Exception:
+            signals.check()  # an import may turn Ctrl-C into an error of its own
+            raise
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         close_output()
         return PIPE_CLOSED

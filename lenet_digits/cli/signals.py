@@ -20,8 +20,10 @@ INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT
 REQUESTS = ("SIGINT", "SIGTERM", "SIGHUP")  # those that this platform has
 IMPORTING = "<frozen importlib._bootstrap>"  # the file name of Python's own import code
 PAUSE = 0.02  # seconds until a request that comes at a bad moment is made again
+PATIENCE = 0.5  # seconds that a request waits for an import: NumPy takes 0.1, Gradio up to 10
 
 _received = 0  # the signal that asked to stop
+_waiting_since = 0.0  # when the first request came amid an import, in seconds of time.monotonic
 _held = False  # whether to keep it for later
 
 
@@ -69,14 +71,16 @@ def _numbers() -> list[signal.Signals]:
 
 
 def _receive(number: int, frame: FrameType | None) -> None:
-    global _received
+    global _received, _waiting_since
     if _received:  # it is being obeyed already
         return
     # An exception within an import may leave Python's import lock locked for ever, and NumPy turns
     # it into an ImportError with a page of advice.
     if _is_importing(frame):
-        _thread.start_new_thread(_ask_again, (number,))
-        return
+        _waiting_since = _waiting_since or time.monotonic()
+        if time.monotonic() - _waiting_since < PATIENCE:
+            _thread.start_new_thread(_ask_again, (number,))
+            return
     _received = number
     if not _held:
         _stop()
