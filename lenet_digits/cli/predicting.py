@@ -114,7 +114,8 @@ def _predict(
 
     def rows() -> Generator[Row]:
         room = explained if explain else None
-        for some in _watched(_read(pictures, jobs, room, options), len(pictures)):
+        found = _read(pictures, jobs, room, options)
+        for some in found if output is None and sys.stdout.isatty() else _watched(found, pictures):
             signals.check()
             for row in some:
                 counts[row.status] += 1
@@ -145,6 +146,8 @@ def _check_targets(
             raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
         if target.is_file() and _is_picture(target):  # `--explain *.png` takes the first for itself
             raise ValueError(f"{option} {target} would overwrite a picture; name another file.")
+    if output and not output.parent.is_dir():
+        raise ValueError(f"There is no folder {output.parent} to write --output {output.name} to.")
     if output and explain and same_file(output, explain):
         raise ValueError(f"--output and --explain name the same file, {output}.")
 
@@ -193,9 +196,9 @@ def _rows(picture: Picture, **options: Any) -> list[Row]:
     return rows_of(picture, **options) if isinstance(picture, str) else [failed(*picture)]
 
 
-def _watched(rows: Iterator[list[Row]], total: int) -> Iterator[list[Row]]:
-    """With a progress bar for one who watches standard error while the answers go elsewhere."""
-    if total < MANY or not sys.stderr.isatty() or sys.stdout.isatty():
+def _watched(rows: Iterator[list[Row]], pictures: Sequence[Picture]) -> Iterator[list[Row]]:
+    """With a progress bar, if there are many and standard error is a terminal."""
+    if len(pictures) < MANY or not sys.stderr.isatty():
         return rows
     try:
         from tqdm import tqdm
@@ -203,7 +206,7 @@ def _watched(rows: Iterator[list[Row]], total: int) -> Iterator[list[Row]]:
         return rows
 
     watched: Iterator[list[Row]] = iter(
-        tqdm(rows, total=total, unit=" pictures", dynamic_ncols=True)
+        tqdm(rows, total=len(pictures), unit=" pictures", dynamic_ncols=True)
     )
     return watched
 
