@@ -1,7 +1,6 @@
-"""Figures from results: curves, samples, probabilities, confusion, reliability, steps, mistakes.
+"""Draws figures from results: curves, samples, confusion, reliability, steps, mistakes.
 
-Knows how results look on paper; knows nothing of files to read, of training or of the command line.
-Every function returns a `matplotlib.figure.Figure` and touches neither pyplot nor a screen.
+Every function returns a `matplotlib.figure.Figure` and uses neither pyplot nor a screen.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ MISTAKES_SHOWN = 150
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a figure in the format its file name ends in; it appears whole or not at all.
+    """Write a figure in the format that the file name ends in. It appears whole or not at all.
 
     Raises ValueError for a name that ends in none of `FORMATS`, OSError where it cannot be written.
     """
@@ -93,7 +92,7 @@ def plot_cost(epochs: Sequence[EpochRecord]) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_accuracy(epochs: Sequence[EpochRecord], *, digits: str = "the test digits") -> Figure:
-    """The accuracy on the test digits, or on whichever ``digits`` names, against epochs."""
+    """The accuracy on the test digits, or on the digits that ``digits`` names, against epochs."""
     figure = _curve(
         f"Accuracy on {digits}",
         epochs,
@@ -137,7 +136,7 @@ def plot_samples(digits: Digits, *, title: str = "", columns: int = 10) -> Figur
 
 @matplotlib.rc_context(STYLE)
 def plot_mistakes(digits: Digits, answers: Tensor) -> Figure:
-    """A page of the digits that were read wrong, each headed by its label and the answer.
+    """A page of the digits that were read wrong, each below its label and the answer.
 
     ``answers``: (N,) integers in 0..9. The first `MISTAKES_SHOWN` are shown.
     """
@@ -172,7 +171,7 @@ def _page(
 
 @matplotlib.rc_context(STYLE)
 def plot_probabilities(prediction: Prediction) -> Figure:
-    """The ten probabilities as bars, the answer's in a colour of its own."""
+    """The ten probabilities as bars. The answer's bar has its own colour."""
     figure = Figure(figsize=(5, 2.6))
     axes = figure.add_subplot(title=_verdict(prediction))
     _bars(axes, prediction)
