@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.canvas import CanvasSteps, to_canvas
+from lenet_digits.reading.display import figures_html, mosaic
 from lenet_digits.reading.framing import IMAGE_SIZE, Canvas, Floats
 from lenet_digits.reading.pictures import ImageInput
 from lenet_digits.reading.prediction import network_of
@@ -44,6 +45,11 @@ class Activations:
     c5: Floats
     f6: Floats
     output: Floats
+
+    def _repr_html_(self) -> str:
+        columns = {"c1": 3, "s2": 3, "c3": 4, "s4": 4, "c5": 10, "f6": 7}
+        maps = [(name.upper(), mosaic(getattr(self, name), n)) for name, n in columns.items()]
+        return figures_html([("Canvas", self.canvas), *maps])
 
 
 def activations(image: ImageInput | CanvasSteps, *, model: LeNet5 | None = None) -> Activations:
