@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # `as` tells type checkers that the name is public
     from lenet_digits.model import save_weights as save_weights
     from lenet_digits.reading.canvas import CanvasSteps as CanvasSteps
     from lenet_digits.reading.canvas import canvas_steps as canvas_steps
+    from lenet_digits.reading.inside import Activations as Activations
+    from lenet_digits.reading.inside import activations as activations
+    from lenet_digits.reading.inside import occlusion as occlusion
     from lenet_digits.reading.pictures import NoInkError as NoInkError
     from lenet_digits.reading.pictures import UnreadableImageError as UnreadableImageError
     from lenet_digits.reading.prediction import Prediction as Prediction
@@ -42,6 +45,7 @@ _NAMES_IN = {
     "batches": ["BatchPredictor"],
     "model": ["LeNet5", "load_model", "preprocess", "save_weights"],
     "reading.canvas": ["CanvasSteps", "canvas_steps"],
+    "reading.inside": ["Activations", "activations", "occlusion"],
     "reading.pictures": ["NoInkError", "UnreadableImageError"],
     "reading.prediction": ["Prediction", "predict", "predict_many", "predict_steps"],
     "storage.files": ["WeightsError"],

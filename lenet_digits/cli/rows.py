@@ -108,7 +108,13 @@ def _pages(path: str) -> Iterator[Image.Image]:
 
     A TIFF may have several. Of an animation, and of a HEIC photo, there is the main picture alone.
     """
-    from lenet_digits.reading.pictures import MAX_BYTES, UnreadableImageError, open_local, read_file
+    from lenet_digits.reading.pictures import (
+        FINE_SIZE,
+        MAX_BYTES,
+        UnreadableImageError,
+        open_local,
+        read_file,
+    )
 
     if path == STDIN:
         with open(0, "rb", closefd=False) as file:
@@ -116,6 +122,7 @@ def _pages(path: str) -> Iterator[Image.Image]:
     else:
         data = read_file(path)
     picture: Any = open_local(data, "The picture" if path == STDIN else Path(path).name)
+    picture.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
     yield picture
     if picture.format != "TIFF":
         return

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lenet_digits.reading.display import figures_html
 from lenet_digits.reading.framing import (
     IMAGE_SIZE,
     Canvas,
@@ -52,6 +53,9 @@ class CanvasSteps:
             ("Ink", self.ink),
             ("Canvas", self.canvas),
         ]
+
+    def _repr_html_(self) -> str:
+        return figures_html(self.named())
 
 
 def to_canvas(image: ImageInput, *, method: str = "mnist") -> Canvas:

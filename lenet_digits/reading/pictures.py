@@ -57,6 +57,8 @@ def read(image: ImageInput) -> Bytes:
         page = _open(image)
     _check_size(page.width, page.height)
     try:
+        if page is not image:
+            page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
         page.load()
         page = _thinned(page)
         if page.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would only be copied
@@ -165,7 +167,6 @@ def _open_encoded(data: bytes) -> Image.Image:
     try:
         page = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_size(page.width, page.height)
-        page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
         return page
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImageError(

@@ -94,6 +94,11 @@ def shipped_network() -> Network:
     return Network(load_safetensors(shipped_weights()))
 
 
+def network_of(model: LeNet5 | None) -> LeNet5 | Network:
+    """The model given, or else the shipped network."""
+    return shipped_network() if model is None else model
+
+
 def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mnist") -> Prediction:
     """Read the one digit in a picture.
 
@@ -149,9 +154,7 @@ def predict_many(
 def _predictions(canvases: list[Canvas], model: LeNet5 | None) -> list[Prediction]:
     batch = np.stack(canvases)  # (N, 28, 28)
     with np.errstate(over="ignore", under="ignore"):  # the odds may exceed what a float can hold
-        logits = (
-            (shipped_network() if model is None else model).logits(batch).astype(np.float64)
-        )  # (N, 10)
+        logits = network_of(model).logits(batch).astype(np.float64)  # (N, 10)
         peak = logits.max(axis=1, keepdims=True)
         shares = np.exp(logits - peak)
         total = shares.sum(axis=1, keepdims=True)

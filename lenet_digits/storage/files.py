@@ -16,15 +16,16 @@ MAX_BYTES = 4 * 2**20  # a file of LeNet-5's 61,706 float32 weights has 0.25 MiB
 
 
 class WeightsError(ValueError):
-    """Weights that are not LeNet-5's, or not the ones that they should be."""
+    """A file that does not hold LeNet-5's weights, or not the weights that it should hold."""
 
 
 def read_weights(path: Path) -> bytes:
-    """The content of a file of weights, from one reading: what replaces it meanwhile is not seen.
+    """The bytes of a weights file, read in one go, so that two files are never mixed.
 
     Raises:
         FileNotFoundError: there is no such file.
-        WeightsError: it is no regular file, may not be read, is too large or a Git LFS pointer.
+        WeightsError: it is not a regular file, cannot be read, is too large, or is a Git LFS
+            pointer.
     """
     try:
         with open(path, "rb", opener=open_at_once) as file:
@@ -83,7 +84,7 @@ def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def exists(path: str | PathLike[str]) -> bool:
-    """Whether there is such a file, or one may not even look, or no file can be called that."""
+    """Whether there is such a file. Also True where the system does not allow us to look."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
@@ -91,5 +92,5 @@ def exists(path: str | PathLike[str]) -> bool:
 
 
 def open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, as for someone to write into a pipe."""
+    """Open a file without waiting: a pipe would wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
