@@ -92,7 +92,7 @@ def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
         if is_heic(data):
             raise UnreadableImageError("The picture is a HEIC photo. Save it as JPEG or PNG.")
         return _open_encoded(data)
-    except UnreadableImageError:
+    except (MemoryError, UnreadableImageError):
         raise
     except Exception as error:  # a name that no file can have, a file that cannot be read
         reason = getattr(error, "strerror", None) or _in_one_line(error)
