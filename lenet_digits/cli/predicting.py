@@ -75,6 +75,10 @@ def add_predict(commands: Any) -> None:
         help=f"draw how each picture was read, step by step (at most {EXPLAINED} of them)",
     )  # fmt: skip
     parser.add_argument(
+        "--inside", metavar="FILE", type=figure_path,
+        help="draw what every layer of the network answers to the first picture",
+    )  # fmt: skip
+    parser.add_argument(
         "--method", choices=("mnist", "center-crop"),
         help="mnist (the default): find the digit and frame it as MNIST framed its own; "
         "center-crop: the plain crop of the original demo",
@@ -94,13 +98,14 @@ def _predict(
     write: Callable[..., None] | None = None,
     output: Path | None = None,
     explain: Path | None = None,
+    inside: Path | None = None,
     weights: str | None = None,
     jobs: int | None = None,
     **options: Any,
 ) -> int:
     left_aside: Counter[str] = Counter()
     pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
-    _check_targets(pictures, output=output, explain=explain)
+    _check_targets(pictures, {"--output": output, "--explain": explain, "--inside": inside})
     if STDIN in pictures or (jobs is None and len(pictures) < MANY):
         jobs = 1
     if weights is not None:
@@ -113,7 +118,7 @@ def _predict(
     counts: Counter[str] = Counter()
 
     def rows() -> Generator[Row]:
-        room = explained if explain else None
+        room = explained if explain or inside else None
         found = _read(pictures, jobs, room, options)
         for some in found if output is None and sys.stdout.isatty() else _watched(found, pictures):
             signals.check()
@@ -126,30 +131,38 @@ def _predict(
     with _destination(output) as file, contextlib.closing(rows()) as answers:
         write(answers, file)
     if explained:
-        from lenet_digits.figures import plot_steps, save_figure
+        from lenet_digits.figures import plot_activations, plot_steps, save_figure
+        from lenet_digits.reading.inside import activations
 
-        save_figure(plot_steps(explained[:EXPLAINED]), explain or "")
+        model = options.get("model")
+        if explain:
+            save_figure(plot_steps(explained[:EXPLAINED], model=model), explain)
+        if inside:
+            save_figure(plot_activations(activations(explained[0][1], model=model)), inside)
     if counts.total() > 1 or left_aside:
         complain(_in_words(counts, left_aside))
     return FAILED if counts["unreadable"] else 0
 
 
-def _check_targets(
-    pictures: Sequence[Picture], *, output: Path | None, explain: Path | None
-) -> None:
-    """Refuse to write over a picture, before any work is done."""
+def _check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None]) -> None:
+    """Refuse to write over a picture or twice to one file, before any work is done."""
     named = [picture for picture in pictures if isinstance(picture, str)]
-    for option, target in (("--output", output), ("--explain", explain)):
-        if target is None or not target.exists():
+    given = {option: target for option, target in targets.items() if target is not None}
+    for option, target in given.items():
+        twin = next(
+            (other for other in given if other < option and same_file(given[other], target)), None
+        )
+        if twin:
+            raise ValueError(f"{twin} and {option} name the same file, {target}.")
+        if not target.exists():
             continue
         if any(same_file(target, picture) for picture in named):
             raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
         if target.is_file() and _is_picture(target):  # `--explain *.png` takes the first for itself
             raise ValueError(f"{option} {target} would overwrite a picture; name another file.")
+    output = given.get("--output")
     if output and not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to write --output {output.name} to.")
-    if output and explain and same_file(output, explain):
-        raise ValueError(f"--output and --explain name the same file, {output}.")
 
 
 def _is_picture(path: Path) -> bool:

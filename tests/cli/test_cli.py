@@ -208,7 +208,7 @@ def test_the_callers_weights_reach_every_process(capsys, monkeypatch):
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_the_first_pictures_are_explained_whoever_reads_the_rest(many, jobs, monkeypatch):
     drawn = []
-    monkeypatch.setattr("lenet_digits.figures.plot_steps", drawn.extend)
+    monkeypatch.setattr("lenet_digits.figures.plot_steps", lambda rows, **_: drawn.extend(rows))
     monkeypatch.setattr("lenet_digits.figures.save_figure", lambda *_: None)
     assert entry.main(["predict", "--jobs", jobs, "--explain=steps.png", many]) == 1
     assert [name for name, *_ in drawn] == [

@@ -228,7 +228,7 @@ def test_an_output_file_appears_whole_or_not_at_all(number):
     assert Path("answers.csv").read_text() == "before"
 
 
-@pytest.mark.parametrize("option", ["--explain", "--output"])
+@pytest.mark.parametrize("option", ["--explain", "--inside", "--output"])
 def test_a_picture_is_never_overwritten(option, capsys):
     for name in ("a.png", "b.png"):
         shutil.copy(ZERO, name)
@@ -259,3 +259,15 @@ def test_a_pipe_among_the_pictures_is_refused_and_does_not_hang(capsys):
     found, err = answers(capsys, "pictures", "/dev/zero", code=1)
     assert [row["status"] for row in found] == ["unreadable", "digit", "unreadable"]
     assert "not a file" in err
+
+
+def test_inside_draws_the_layers_for_the_first_picture_that_has_ink(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn = []
+    monkeypatch.setattr("lenet_digits.figures.plot_activations", drawn.append)
+    monkeypatch.setattr("lenet_digits.figures.save_figure", lambda *_: None)
+    Image.new("L", (90, 90), 255).save("blank.png")
+    seven = str(EXAMPLES / "7-photo.jpg")
+    assert entry.main(["predict", "blank.png", seven, "--inside", "inside.png"]) == 0
+    (seen,) = drawn
+    assert int(seen.output.argmax()) == 7
