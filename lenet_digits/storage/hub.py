@@ -201,9 +201,7 @@ def upload(
     return commit
 
 
-def _count_download(
-    repo: str, revision: str, token: str | bool | None, timeout: float
-) -> None:
+def _count_download(repo: str, revision: str, token: str | bool | None, timeout: float) -> None:
     """Have the Hub count the download, in a thread that nobody waits for.
 
     Whether it does is nothing to the caller: the Hub may have no such file, or not answer.
