@@ -53,6 +53,7 @@ def launch(
             ``LENET_DIGITS_WEIGHTS`` says, or else the shipped file. If it cannot be used, or not
             within `PATIENCE`, the shipped file serves instead, and log and page say so.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "True")
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # else memory grows with each call
     # Gradio asks itself for a page as it starts, and must not ask a proxy for it.
     direct = (os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "localhost", "127.0.0.1")
