@@ -110,7 +110,7 @@ class LeNet5(nn.Module):
             are loaded, as with `load_state_dict`.
     """
 
-    sees_nondigits: bool = False
+    sees_nondigits = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -310,7 +310,7 @@ def tensors_of(model: LeNet5) -> dict[str, Tensor]:
 
 def safetensors_of(model: LeNet5) -> bytes:
     """The weights as the content of a safetensors file."""
-    metadata = METADATA | NONDIGITS if model.sees_nondigits else METADATA
+    metadata = METADATA | NONDIGITS if getattr(model, "sees_nondigits", False) else METADATA
     return with_metadata(save_safetensors(tensors_of(model)), metadata)
 
 

@@ -282,7 +282,7 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
                     _about(
                         weights_note,
                         _metrics(),
-                        sees_nondigits=model is None or model.sees_nondigits,
+                        sees_nondigits=model is None or getattr(model, "sees_nondigits", False),
                     ),
                     js_on_load=FILL_IN_ORIGIN,
                     apply_default_css=False,
