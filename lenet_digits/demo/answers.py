@@ -21,7 +21,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     """An answer as the page shows it: words, probabilities, the canvas and the steps to it."""
     first, second = np.argsort(prediction.probabilities)[::-1][:2]
     confidence = prediction.confidence
-    if not prediction.is_digit:
+    if prediction.is_digit is False:
         verdict, headline = "unlike", "Not a digit"
         note = f"It looks like none of the ten; the nearest is a {first}."
     elif confidence >= SURE:
@@ -31,6 +31,8 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
         verdict, headline = "digit", str(first)
         runner_up = percent(prediction.probabilities[second])
         note = f"{percent(confidence)} sure; it may be a {second} ({runner_up})"
+    if prediction.is_digit is None:
+        note += "; whether it is a digit is unknown"
     discarded = f"{percent(steps.discarded)} of the ink was taken for specks, lines or borders."
     return {
         "verdict": verdict,

@@ -58,6 +58,7 @@ def launch(
     Raises AddressError, an OSError, where it cannot listen there.
     """
     host, port = choose_address(host, port)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "True")
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # else memory grows with each call
     # Gradio asks itself for a page as it starts, and must not ask a proxy for it.
     direct = (os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "localhost", "127.0.0.1")

@@ -28,6 +28,10 @@ MAX_BYTES = 64 * 2**20  # of a file
 MAX_PIXELS = 50_000_000  # of a picture, as its header states them; a large phone photo has 50 MP
 MAX_ASPECT = 50  # of the longer side to the shorter; a digit's is 20 at most
 FINE_SIZE = 768  # pixels: longest side, about, that a large picture is reduced to as it is read
+# Least correlation, without its sign, of the two most alike planes of a picture in colour. Tuned on
+# the open real-world sets (2026-11): of 1,359 pictures in colour there, 1,356 have more. Of 4,000
+# stacks of three MNIST test digits, 2 have.
+ALIKE = 0.9
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 # Brands of HEIF files whose pictures are coded as HEVC: ISO/IEC 23008-12, annex B.
@@ -60,7 +64,7 @@ def read(image: ImageInput) -> Bytes:
         if page is not image:
             page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
         page.load()
-        page = _thinned(page)
+        page = _thinned(_in_common_mode(page))
         if page.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would only be copied
             page = ImageOps.exif_transpose(page)
         if page.mode in ("I", "F") or page.mode.startswith("I;16"):
@@ -68,7 +72,7 @@ def read(image: ImageInput) -> Bytes:
         if page.has_transparency_data:
             return _on_paper(page.convert("RGBA"))
         return np.asarray(page if page.mode == "RGB" else page.convert("RGB"))
-    except (NoInkError, UnreadableImageError):
+    except (NoInkError, UnreadableImageError, MemoryError):
         raise
     except Exception as error:  # a damaged picture makes Pillow raise nearly anything
         raise UnreadableImageError(
@@ -83,7 +87,7 @@ def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
         if isinstance(source, bytes | bytearray | memoryview):
             data = bytes(source)
         elif hasattr(source, "read"):
-            data = source.read(MAX_BYTES + 1)
+            data = _read_all(source)
         else:
             raise UnreadableImageError(
                 f"A {type(source).__name__} is not a picture: give a path, bytes, a binary file, "
@@ -189,6 +193,16 @@ def _check_bytes(data: bytes) -> None:
         )
 
 
+def _read_all(file: BinaryIO) -> bytes:
+    """All of an open file, up to one byte more than is allowed; a socket gives it in parts."""
+    parts: list[bytes] = []
+    left = MAX_BYTES + 1
+    while left > 0 and (part := file.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 def _check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
         raise UnreadableImageError("The picture has no pixels.")
@@ -202,6 +216,20 @@ def _check_size(width: int, height: int) -> None:
             f"The picture has {width} x {height} pixels, one side more than {MAX_ASPECT} times "
             "the other; crop it to the digit."
         )
+
+
+def _in_common_mode(page: Image.Image) -> Image.Image:
+    """A picture in a mode that Pillow can convert to RGB and reduce."""
+    if page.mode == "La":
+        return page.convert("LA")
+    if page.mode == "RGBa":
+        return page.convert("RGBA")
+    if page.mode == "LAB":
+        from PIL import ImageCms
+
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(page, lab, srgb, outputMode="RGB") or page
+    return page
 
 
 def _thinned(page: Image.Image) -> Image.Image:
@@ -231,7 +259,7 @@ def _from_array(image: Any) -> Bytes:
             image = image.detach().cpu()
             image = image.float() if "bfloat16" in str(image.dtype) else image  # NumPy has none
         values = np.asarray(image)
-    except UnreadableImageError:
+    except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:  # sparse, without data, another library's
         raise UnreadableImageError(
@@ -239,25 +267,45 @@ def _from_array(image: Any) -> Bytes:
         ) from None
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
-    if values.ndim == 3 and values.shape[0] <= 4 and values.shape[2] > 4:
-        values = values.transpose(1, 2, 0)  # channels first, as tensors have it
+    planes_first = values.ndim == 3 and values.shape[0] <= 4 and values.shape[2] > 4
+    if planes_first:  # as tensors have it
+        values = values.transpose(1, 2, 0)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.dtype.kind not in "buif" or not (
         values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (2, 3, 4))
     ):
         raise UnreadableImageError(
-            f"An array of shape {values.shape} and type {values.dtype} is no picture: give "
-            "(H, W), (H, W, 3) or (3, H, W) of integers or floats."
+            f"An array of shape {values.shape} and type {values.dtype} is not a picture: give "
+            "(H, W), (H, W, 3) or (3, H, W) of integers or floats. For several pictures, use "
+            "predict_many."
         )
     _check_size(values.shape[1], values.shape[0])
     pixels = _to_bytes(values)
+    if planes_first and pixels.ndim == 3 and not _are_planes_alike(pixels):
+        count, size = pixels.shape[2], f"{pixels.shape[0]}, {pixels.shape[1]}"
+        raise UnreadableImageError(
+            f"An array of shape ({count}, {size}) looks like {count} grey pictures, not like one "
+            f"in colour: read them with predict_many, or give one in colour as ({size}, {count})."
+        )
     if pixels.ndim == 3 and pixels.shape[2] == 3 and max(pixels.shape) < 2 * FINE_SIZE:
         return np.ascontiguousarray(pixels)
     page = _thinned(Image.fromarray(pixels))
     if page.mode in ("LA", "RGBA"):
         return _on_paper(page.convert("RGBA"))
     return np.asarray(page.convert("RGB"))
+
+
+def _are_planes_alike(pixels: Bytes) -> bool:
+    """Whether planes, (H, W, 2 to 4), are the colours of one picture (then alpha), see `ALIKE`."""
+    step = max(1, max(pixels.shape[:2]) // 256)
+    planes = pixels[::step, ::step, :3].reshape(-1, min(3, pixels.shape[2])).T
+    planes = planes[planes.min(axis=1) < planes.max(axis=1)]  # a plane of one value tells nothing
+    if len(planes) < 2:
+        return True
+    correlations = np.abs(np.corrcoef(planes))
+    np.fill_diagonal(correlations, 0)
+    return float(correlations.max()) >= ALIKE
 
 
 def _to_bytes(values: NDArray[Any]) -> Bytes:
