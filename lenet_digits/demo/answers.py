@@ -11,7 +11,7 @@ import numpy as np
 from lenet_digits.reading.canvas import CanvasSteps
 from lenet_digits.reading.display import data_url
 from lenet_digits.reading.pictures import UnreadableImageError
-from lenet_digits.reading.prediction import Prediction, percent
+from lenet_digits.reading.prediction import WORTH_MENTION, Prediction, percent
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phone photos have 2 to 12 MiB
 SURE = 0.9  # probability from which the second digit is not worth a mention
@@ -24,6 +24,8 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     if prediction.is_digit is False:
         verdict, headline = "unlike", "Not a digit"
         note = f"It looks like none of the ten; the nearest is a {first}."
+        if prediction.reason:
+            note = f"The picture shows {prediction.reason}. Give one digit at a time."
     elif confidence >= SURE:
         verdict, headline = "digit", str(first)
         note = f"{percent(confidence)} sure"
@@ -33,7 +35,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
         note = f"{percent(confidence)} sure; it may be a {second} ({runner_up})"
     if prediction.is_digit is None:
         note += "; whether it is a digit is unknown"
-    discarded = f"{percent(steps.discarded)} of the ink was taken for specks, lines or borders."
+    discarded = f"{percent(steps.discarded)} of the ink was left aside: specks, lines, borders."
     return {
         "verdict": verdict,
         "headline": headline,
@@ -43,7 +45,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
         "shares": [percent(share) for share in prediction.probabilities],
         "canvas": data_url(steps.canvas),
         "steps": _steps(steps),
-        "discarded": discarded if steps.discarded >= 0.001 else "",
+        "discarded": discarded if steps.discarded >= WORTH_MENTION else "",
     }
 
 

@@ -20,7 +20,7 @@ from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES, describe, from_data_url
 from lenet_digits.reading.canvas import canvas_steps
 from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
-from lenet_digits.reading.prediction import Prediction, predict, predict_steps
+from lenet_digits.reading.prediction import Prediction, likeliest, predict, predict_steps
 from lenet_digits.storage.shipped import examples_directory, weights_directory
 from lenet_digits.training.metrics import METRICS_FILE, Metrics, Share
 
@@ -255,7 +255,7 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
         return predict(picture, model=model)
 
     def answer(picture: ImageInput) -> dict[str, Any]:
-        steps = canvas_steps(picture)
+        steps = likeliest(canvas_steps(picture), model=model)
         return describe(predict_steps(steps, model=model), steps)
 
     before = os.environ.get(TELEMETRY)
