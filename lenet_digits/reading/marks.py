@@ -155,6 +155,8 @@ def two_digits(ink: Floats) -> tuple[list[Floats], bool]:
     """
     mask = np.asarray(ink > INKED, np.uint8)
     left, top, width, height = cv2.boundingRect(mask)
+    if not width:
+        return [], False
     part = mask[top : top + height, left : left + width]
     soft = ink[top : top + height, left : left + width]
     for axis in (0, 1):
