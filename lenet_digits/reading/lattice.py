@@ -1,0 +1,271 @@
+"""Chooses the best reading of a line among all ways to put its pieces together.
+
+Nodes are the places between pieces, arcs are digits and marks. An arc's score is a log probability:
+what LeNet-5 makes of the canvas, what height, width and place say, and the costs of the cuts. As in
+section VI of LeCun et al. (1998), the best path is the reading, and the sum over all paths says how
+sure it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.segmentation import Candidates, Pieces
+
+MARKS = ("point", "dash", "other")
+KEPT = 6  # readings kept at each node
+TRIED = 3  # digits tried for each candidate
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The weights of the lattice, in units of log probability.
+
+    Fitted on the tune split of the open number sets, 2026-11, by coordinate search.
+    """
+
+    network: float = 1.0  # times the log probability of the digit
+    geometry: float = 0.7  # times the log density of height, width and place
+    digit: float = 0.5  # for each digit
+    cut: float = 0.5  # for each cut through ink
+    severed: float = 0.6  # for each pen width of ink that a cut severs
+    gap: float = 6.0  # for each digit height of gap inside a digit
+    joined: float = 0.3  # for each gap inside a digit
+    point: float = 0.5  # for a point
+    dash: float = 1.0  # for a dash
+    slash: float = 2.0  # for a slash
+    other: float = 3.0  # for any other mark
+    size: float = 1.0  # for each square digit height of any other mark
+    one: float = 1.0  # gain of a reading that takes all ink as one digit, as `predict` does
+    temperature: float = 0.7  # times the whole score, so that the sums are probabilities
+
+
+COSTS = Costs()
+
+# Of each digit, as written in a line: height, width, top and bottom, in digit heights. Top and
+# bottom count from the line's own, downwards.
+GEOMETRY = np.array(
+    [
+        [0.95, 0.75, 0.03, 0.00],
+        [0.95, 0.22, 0.00, 0.00],
+        [0.98, 0.75, 0.00, 0.00],
+        [1.00, 0.65, 0.00, 0.02],
+        [1.02, 0.70, 0.02, 0.05],
+        [1.02, 0.75, -0.02, 0.02],
+        [1.00, 0.60, 0.00, 0.00],
+        [1.02, 0.70, 0.02, 0.06],
+        [1.02, 0.62, -0.02, 0.00],
+        [1.05, 0.60, 0.02, 0.08],
+    ],
+    np.float32,
+)
+SPREAD = np.array([0.20, 0.22, 0.18, 0.18], np.float32)  # standard deviations of the same
+FARTHEST = 9.0  # squared standard deviations, at most, that one measure counts
+
+
+@dataclass(frozen=True, eq=False)
+class Arcs:
+    """All digits and marks that a line may hold, with what speaks for each."""
+
+    pieces: Pieces
+    candidates: Candidates
+    digit_logs: Floats  # (M, 10) log probability: it is a digit, and this one
+    other_logs: Floats  # (M,) log probability that it is not a digit
+    whole: Floats | None  # (10,) the same as a row of `digit_logs` for all ink, by `predict`
+
+
+@dataclass(frozen=True)
+class Step:
+    """One arc of a path: a digit 0 to 9 or a mark's kind, and its pieces."""
+
+    label: int | str
+    first: int
+    stop: int
+    candidate: int  # its number, or -1
+
+
+@dataclass(frozen=True)
+class Path:
+    """A reading of a line: its arcs from the left, and its log probability among all readings."""
+
+    steps: tuple[Step, ...]
+    log_share: float
+
+    @property
+    def digits(self) -> str:
+        return "".join(str(step.label) for step in self.steps if isinstance(step.label, int))
+
+
+def log_shares(logits: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Log probabilities of the ten digits (N, 10) and of not being a digit (N,).
+
+    The network learned non-digits as an eleventh class whose logit is always 0.
+    """
+    values = logits.astype(np.float64)
+    peak = np.maximum(values.max(axis=1, initial=0.0), 0.0)
+    total = peak + np.log(np.exp(-peak) + np.exp(values - peak[:, None]).sum(axis=1))
+    return np.asarray(values - total[:, None], np.float32), np.asarray(-total, np.float32)
+
+
+def best_paths(arcs: Arcs, costs: Costs = COSTS, *, digits: int | None = None) -> list[Path]:
+    """The best few readings of a line, the best one first; empty if none has so many digits.
+
+    The line's height and place are measured again on the digits of the first answer.
+    """
+    pieces = arcs.pieces
+    frame = (pieces.height, pieces.top, pieces.bottom)
+    paths = _search(arcs, _scored(arcs, costs, frame), digits)
+    if not paths:
+        return []
+    chosen = [step.candidate for step in paths[0].steps if isinstance(step.label, int)]
+    labels = [step.label for step in paths[0].steps if isinstance(step.label, int)]
+    known = [number >= 0 for number in chosen]
+    if sum(known) >= 2:
+        boxes = arcs.candidates.boxes[[n for n, ok in zip(chosen, known, strict=True) if ok]]
+        means = GEOMETRY[[n for n, ok in zip(labels, known, strict=True) if ok]]
+        height = float(np.median((boxes[:, 3] - boxes[:, 1]) / means[:, 0]))
+        height = float(np.clip(height, 0.6 * pieces.height, 1.5 * pieces.height))
+        top = float(np.median(boxes[:, 1] - means[:, 2] * height))
+        bottom = float(np.median(boxes[:, 3] - means[:, 3] * height))
+        again = _search(arcs, _scored(arcs, costs, (height, top, bottom)), digits)
+        return again or paths
+    return paths
+
+
+Scored = dict[int, list[tuple[int, int | str, float, int]]]  # by stop: first, label, score, number
+
+
+def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scored:
+    """All arcs with their scores, by the node where they end."""
+    height, top, bottom = frame
+    pieces, candidates = arcs.pieces, arcs.candidates
+    found: Scored = defaultdict(list)
+    t = costs.temperature
+    if len(candidates.spans):
+        boxes = candidates.boxes
+        measures = np.stack(
+            [
+                (boxes[:, 3] - boxes[:, 1]) / height,
+                (boxes[:, 2] - boxes[:, 0]) / height,
+                (boxes[:, 1] - top) / height,
+                (boxes[:, 3] - bottom) / height,
+            ],
+            axis=1,
+        )
+        off = ((measures[:, None, :] - GEOMETRY[None]) / SPREAD) ** 2  # (M, 10, 4)
+        fit = -0.5 * np.minimum(off, FARTHEST).sum(axis=2) / 2
+        severed = pieces.severed[candidates.spans[:, 0]]
+        cut = np.where(severed > 0, costs.cut + costs.severed * severed, 0.0)
+        inside = np.maximum(candidates.gaps, 0)
+        holes = costs.gap * inside + costs.joined * (candidates.gaps > 0)
+        scores = costs.network * arcs.digit_logs + costs.geometry * fit
+        scores = t * (scores - (costs.digit + cut + holes)[:, None])
+        tried = np.argsort(-scores, axis=1)[:, :TRIED]
+        area = measures[:, 0] * measures[:, 1]
+        other = t * (
+            costs.network * np.maximum(arcs.other_logs, -6) - costs.other - costs.size * area - cut
+        )
+        for number, (first, stop) in enumerate(candidates.spans.tolist()):
+            for digit in tried[number].tolist():
+                found[stop].append((first, digit, float(scores[number, digit]), number))
+            found[stop].append((first, "other", float(other[number]), number))
+    _add_marks(found, arcs, costs, frame)
+    count = len(pieces.boxes)
+    if arcs.whole is not None:
+        for digit in np.argsort(-arcs.whole)[:TRIED].tolist():
+            score = costs.network * float(arcs.whole[digit]) - costs.digit + costs.one
+            found[count].append((0, digit, t * score, -1))
+    return found
+
+
+def _add_marks(
+    found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, float, float]
+) -> None:
+    """Points, dashes and slashes: single pieces, told by their size and place."""
+    height, top, bottom = frame
+    pieces = arcs.pieces
+    t = costs.temperature
+    for number, (left, up, right, down) in enumerate(pieces.boxes.tolist()):
+        wide, tall = (right - left) / height, (down - up) / height
+        middle = ((up + down) / 2 - top) / max(bottom - top, 1.0)
+        cut = pieces.severed[number]
+        cost = costs.cut + costs.severed * cut if cut > 0 else 0.0
+        large = max(wide, tall)
+        if large < 0.2:
+            found[number + 1].append((number, "point", -t * (costs.point + cost), -1))
+        elif large < 0.55 and wide < 0.4 and middle > 0.6:  # a comma
+            extra = 8 * max(0.0, tall - 0.35) + 4 * max(0.0, 0.8 - middle)
+            found[number + 1].append((number, "point", -t * (costs.point + extra + cost), -1))
+        if wide > 0.15 and tall < 0.35 and wide > 1.3 * tall and 0.15 < middle < 0.85:
+            extra = 6 * max(0.0, wide - 1.1) + 6 * max(0.0, tall - 0.25)
+            found[number + 1].append((number, "dash", -t * (costs.dash + extra + cost), -1))
+        slope = float(pieces.slopes[number])
+        narrow = pieces.areas[number] < 1.6 * pieces.pen * np.hypot(right - left, down - up)
+        if tall > 0.8 and narrow and slope > 0.1:
+            extra = 8 * max(0.0, 0.3 - slope) + 4 * max(0.0, 1.2 - tall)
+            found[number + 1].append((number, "other", -t * (costs.slash + extra + cost), -1))
+        if large < 0.2 and number + 1 not in found:
+            found[number + 1].append((number, "point", -t * costs.other, -1))
+
+
+Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Step, ...]]]
+
+
+def _search(arcs: Arcs, scored: Scored, digits: int | None) -> list[Path]:
+    """The best few readings, each with the sum over all paths that spell it."""
+    count = len(arcs.pieces.boxes)
+    nodes: list[Readings] = [{(): (0.0, 0.0, ())}] + [{} for _ in range(count)]
+    total = np.full(count + 1, -np.inf)
+    total[0] = 0.0
+    for stop in range(1, count + 1):
+        merged: Readings = {}
+        sums = []
+        for first, label, score, number in scored.get(stop, ()):
+            if np.isfinite(total[first]):
+                sums.append(total[first] + score)
+            for text, (sum_, best, steps) in nodes[first].items():
+                spelled = (*text, label)
+                new_sum, new_best = sum_ + score, best + score
+                known = merged.get(spelled)
+                if known is None:
+                    merged[spelled] = (new_sum, new_best, (*steps, Step(label, first, stop, number)))
+                else:
+                    larger, smaller = max(known[0], new_sum), min(known[0], new_sum)
+                    both = larger + np.log1p(np.exp(smaller - larger))
+                    if new_best > known[1]:
+                        path = (*steps, Step(label, first, stop, number))
+                        merged[spelled] = (both, new_best, path)
+                    else:
+                        merged[spelled] = (both, known[1], known[2])
+        if sums:
+            peak = max(sums)
+            total[stop] = peak + np.log(np.exp(np.array(sums) - peak).sum())
+        nodes[stop] = _pruned(merged, digits)
+    final = nodes[count]
+    if digits is not None:
+        final = {text: value for text, value in final.items() if _digits_in(text) == digits}
+    ranked = sorted(final.values(), key=lambda value: -value[0])
+    return [Path(steps, min(0.0, sum_ - float(total[count]))) for sum_, _, steps in ranked]
+
+
+def _digits_in(text: tuple[int | str, ...]) -> int:
+    return sum(isinstance(label, int) for label in text)
+
+
+def _pruned(readings: Readings, digits: int | None) -> Readings:
+    ranked = sorted(readings.items(), key=lambda item: -item[1][0])
+    if digits is None:
+        return dict(ranked[:KEPT])
+    kept: dict[int, int] = defaultdict(int)
+    chosen: Readings = {}
+    for text, value in ranked:
+        number = _digits_in(text)
+        if number <= digits and kept[number] < KEPT:
+            kept[number] += 1
+            chosen[text] = value
+    return chosen
