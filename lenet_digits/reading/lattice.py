@@ -30,41 +30,43 @@ class Costs:
     """
 
     network: float = 1.0  # times the log probability of the digit
-    geometry: float = 0.7  # times the log density of height, width and place
-    digit: float = 0.5  # for each digit
+    geometry: float = 0.4  # times the log density of height, width and place
+    digit: float = 0.8  # for each digit
     cut: float = 0.5  # for each cut through ink
     severed: float = 0.6  # for each pen width of ink that a cut severs
     gap: float = 6.0  # for each digit height of gap inside a digit
     joined: float = 0.3  # for each gap inside a digit
     point: float = 0.5  # for a point
     dash: float = 1.0  # for a dash
-    slash: float = 2.0  # for a slash
-    other: float = 3.0  # for any other mark
-    size: float = 1.0  # for each square digit height of any other mark
+    slash: float = 1.0  # for a slash
+    lean: float = 8.0  # gain of a slash for the tangent of its lean against the digits'
+    tall: float = 12.0  # gain of a slash for each digit height that it is higher than they are
+    other: float = 3.5  # for any other mark
+    size: float = 3.0  # for each square digit height of any other mark
     one: float = 1.0  # gain of a reading that takes all ink as one digit, as `predict` does
     temperature: float = 0.7  # times the whole score, so that the sums are probabilities
 
 
 COSTS = Costs()
 
-# Of each digit, as written in a line: height, width, top and bottom, in digit heights. Top and
-# bottom count from the line's own, downwards.
+# Of each digit, as written in a line: width, top and bottom, in digit heights. Top and bottom count
+# from the line's own, downwards. Medians of forced alignments on the tune split, 2026-11.
 GEOMETRY = np.array(
     [
-        [0.95, 0.75, 0.03, 0.00],
-        [0.95, 0.22, 0.00, 0.00],
-        [0.98, 0.75, 0.00, 0.00],
-        [1.00, 0.65, 0.00, 0.02],
-        [1.02, 0.70, 0.02, 0.05],
-        [1.02, 0.75, -0.02, 0.02],
-        [1.00, 0.60, 0.00, 0.00],
-        [1.02, 0.70, 0.02, 0.06],
-        [1.02, 0.62, -0.02, 0.00],
-        [1.05, 0.60, 0.02, 0.08],
+        [0.75, 0.06, 0.00],
+        [0.30, 0.00, 0.00],
+        [0.85, 0.00, 0.00],
+        [0.70, 0.00, 0.02],
+        [0.75, 0.00, 0.04],
+        [0.83, -0.02, 0.02],
+        [0.68, 0.00, 0.02],
+        [0.74, 0.02, 0.04],
+        [0.70, -0.02, 0.02],
+        [0.66, 0.00, 0.06],
     ],
     np.float32,
 )
-SPREAD = np.array([0.20, 0.22, 0.18, 0.18], np.float32)  # standard deviations of the same
+SPREAD = np.array([0.20, 0.12, 0.10], np.float32)  # standard deviations of the same
 FARTHEST = 9.0  # squared standard deviations, at most, that one measure counts
 
 
@@ -128,10 +130,11 @@ def best_paths(arcs: Arcs, costs: Costs = COSTS, *, digits: int | None = None) -
     if sum(known) >= 2:
         boxes = arcs.candidates.boxes[[n for n, ok in zip(chosen, known, strict=True) if ok]]
         means = GEOMETRY[[n for n, ok in zip(labels, known, strict=True) if ok]]
-        height = float(np.median((boxes[:, 3] - boxes[:, 1]) / means[:, 0]))
+        tall = 1 + means[:, 2] - means[:, 1]
+        height = float(np.median((boxes[:, 3] - boxes[:, 1]) / tall))
         height = float(np.clip(height, 0.6 * pieces.height, 1.5 * pieces.height))
-        top = float(np.median(boxes[:, 1] - means[:, 2] * height))
-        bottom = float(np.median(boxes[:, 3] - means[:, 3] * height))
+        top = float(np.median(boxes[:, 1] - means[:, 1] * height))
+        bottom = float(np.median(boxes[:, 3] - means[:, 2] * height))
         again = _search(arcs, _scored(arcs, costs, (height, top, bottom)), digits)
         return again or paths
     return paths
@@ -150,15 +153,14 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         boxes = candidates.boxes
         measures = np.stack(
             [
-                (boxes[:, 3] - boxes[:, 1]) / height,
                 (boxes[:, 2] - boxes[:, 0]) / height,
                 (boxes[:, 1] - top) / height,
                 (boxes[:, 3] - bottom) / height,
             ],
             axis=1,
         )
-        off = ((measures[:, None, :] - GEOMETRY[None]) / SPREAD) ** 2  # (M, 10, 4)
-        fit = -0.5 * np.minimum(off, FARTHEST).sum(axis=2) / 2
+        off = ((measures[:, None, :] - GEOMETRY[None]) / SPREAD) ** 2  # (M, 10, 3)
+        fit = -0.5 * np.minimum(off, FARTHEST).sum(axis=2)
         severed = pieces.severed[candidates.spans[:, 0]]
         cut = np.where(severed > 0, costs.cut + costs.severed * severed, 0.0)
         inside = np.maximum(candidates.gaps, 0)
@@ -166,9 +168,9 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         scores = costs.network * arcs.digit_logs + costs.geometry * fit
         scores = t * (scores - (costs.digit + cut + holes)[:, None])
         tried = np.argsort(-scores, axis=1)[:, :TRIED]
-        area = measures[:, 0] * measures[:, 1]
+        area = measures[:, 0] * (boxes[:, 3] - boxes[:, 1]) / height
         other = t * (
-            costs.network * np.maximum(arcs.other_logs, -6) - costs.other - costs.size * area - cut
+            costs.network * np.maximum(arcs.other_logs, -6) - costs.other - costs.size * area - cut - 2 * holes
         )
         for number, (first, stop) in enumerate(candidates.spans.tolist()):
             for digit in tried[number].tolist():
@@ -204,10 +206,10 @@ def _add_marks(
         if wide > 0.15 and tall < 0.35 and wide > 1.3 * tall and 0.15 < middle < 0.85:
             extra = 6 * max(0.0, wide - 1.1) + 6 * max(0.0, tall - 0.25)
             found[number + 1].append((number, "dash", -t * (costs.dash + extra + cost), -1))
-        slope = float(pieces.slopes[number])
+        lean = float(pieces.leans[number])
         narrow = pieces.areas[number] < 1.6 * pieces.pen * np.hypot(right - left, down - up)
-        if tall > 0.8 and narrow and slope > 0.1:
-            extra = 8 * max(0.0, 0.3 - slope) + 4 * max(0.0, 1.2 - tall)
+        if tall > 0.8 and narrow and cut == 0:
+            extra = -costs.lean * (min(lean, 0.4) - 0.1) - costs.tall * (min(tall, 1.4) - 1.15)
             found[number + 1].append((number, "other", -t * (costs.slash + extra + cost), -1))
         if large < 0.2 and number + 1 not in found:
             found[number + 1].append((number, "point", -t * costs.other, -1))

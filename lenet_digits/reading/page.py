@@ -25,8 +25,10 @@ PAPER_REACH = 0.5  # digit heights: wider than any stroke, narrower than most sh
 SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the digits is known
 STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
 WEAK = 0.22  # of the same: where ink ends
+PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0.61 to 0.66
 RULE_LENGTH = 1.6  # digit heights: the shortest run that may be a printed line
-RULE_WIDTH = 0.12  # digit heights: the widest printed line
+RULE_WIDTH = 0.2  # digit heights: the widest printed line ...
+RULE_PENS = 1.5  # pen widths: ... or this, where that is more: on small pictures all lines are wide
 LONE_RULE = 3.0  # digit heights: a line that meets no other is at least this long
 RULE_SLOPES = (-0.07, 0.0, 0.07)  # tangents: with two pixels of tolerance, up to 5 degrees
 
@@ -53,7 +55,8 @@ def page_of(picture: Bytes) -> Page | None:
     for _ in range(2):
         if height is None:
             return None
-        scale = min(MOST_ENLARGED, DIGIT_HEIGHT * scale / height)
+        scale *= min(3.0, DIGIT_HEIGHT / height) if scale > 1 else DIGIT_HEIGHT / height
+        scale = min(MOST_ENLARGED, scale)
         scale = min(scale, (MOST_PIXELS / grey.size) ** 0.5)
         contrast = _contrast(_resized(grey, scale), PAPER_REACH * DIGIT_HEIGHT)
         mask = _mask(contrast)
@@ -122,13 +125,35 @@ def _contrast(grey: Floats, reach: float) -> Floats:
 
 
 def _level(contrast: Floats) -> tuple[float, float]:
-    """The contrast above which a pixel may be ink, and that of the darkest tenth of the ink."""
+    """The contrast above which a pixel may be ink, and that of the darkest tenth of the ink.
+
+    Pixels far above the noise of the paper are ink. On patterned paper with much ink on it nothing
+    is far above the noise; but there Otsu's threshold parts the two well.
+    """
     sample = contrast[::2, ::2].ravel()
     middle = float(np.median(sample))
     noise = 1.4826 * float(np.median(np.abs(sample - middle)))
     floor = middle + 4 * noise + 0.02
+    otsu, parted = _otsu(sample)
+    if parted > PARTED:
+        floor = min(floor, otsu)
     inked = sample[sample > floor]
     return floor, float(np.quantile(inked, 0.9)) if len(inked) else 0.0
+
+
+def _otsu(values: Floats) -> tuple[float, float]:
+    """Otsu's threshold, and the share in [0, 1] of the variance that lies between its sides."""
+    high = float(values.max()) + 1e-6
+    counts, edges = np.histogram(values, 128, (0.0, high))
+    shares = counts / max(1, counts.sum())
+    middles = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(shares)
+    mass = np.cumsum(shares * middles)
+    mean = mass[-1]
+    variance = float((shares * (middles - mean) ** 2).sum()) + 1e-12
+    between = (mean * below - mass) ** 2 / np.maximum(below * (1 - below), 1e-9)
+    best = int(between[:-1].argmax())
+    return float(edges[best + 1]), float(between[best]) / variance
 
 
 def _mask(contrast: Floats) -> Bytes:
@@ -155,7 +180,8 @@ def _soft(contrast: Floats, mask: Bytes) -> Floats:
 def _height_of_digits(mask: Bytes) -> float | None:
     """The height that most of the ink has, in pixels: the mode of the heights of its parts.
 
-    A part that holds others as high as a third of it is a box and does not count.
+    A part that holds others as high as a quarter of it is a box and does not count, nor does a line,
+    unless all are.
     """
     count, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count < 2:
@@ -171,11 +197,13 @@ def _height_of_digits(mask: Bytes) -> float | None:
     inside = (
         (cx[None] > x[:, None]) & (cx[None] < (x + w)[:, None])
         & (cy[None] > y[:, None]) & (cy[None] < (y + h)[:, None])
-        & (h[None] > h[:, None] / 3) & (h[None] < 0.9 * h[:, None])
+        & (h[None] > h[:, None] / 4.5) & (h[None] < 0.9 * h[:, None])
     )  # fmt: skip
     boxes = inside.any(axis=1)
     flat = w > 6 * h
-    kept = ~(boxes | flat)
+    kept = ~(boxes | flat | (h > 6 * w))
+    if not kept.any():
+        kept = ~(boxes | flat)
     if not kept.any():
         kept = ~flat if (~flat).any() else np.ones(len(h), np.bool_)
     heights, widths = h[kept], w[kept]
@@ -192,45 +220,68 @@ def _height_of_digits(mask: Bytes) -> float | None:
 
 def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Bytes] | None]:
     """The mask without printed lines, and the level and the upright lines, if there are any."""
-    level, thin_level = _rules(mask, height)
-    upright, thin_upright = (part.T.copy() for part in _rules(mask.T.copy(), height))
-    level = _joined_or_long(level, upright, height, across=True)
-    upright = _joined_or_long(upright, level, height, across=False)
+    thick = _widest_rule(mask, height)
+    level = _rules(mask, height, thick)
+    upright = _rules(mask.T.copy(), height, thick).T.copy()
+    if not (level.any() or upright.any()):
+        return mask, None
+    crossing = upright
+    upright = _believable(upright.T.copy(), level.T.copy(), height).T.copy()
+    level = _believable(level, crossing, height)
     if not (level.any() or upright.any()):
         return mask, None
     around = np.ones((3, 3), np.uint8)
-    gone = (cv2.dilate(level, around) & thin_level) | (cv2.dilate(upright, around) & thin_upright)
+    gone = cv2.dilate(level, around) & _thin(mask, thick)
+    gone |= cv2.dilate(upright, around) & _thin(mask.T.copy(), thick).T
     rest = mask & (1 - gone)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
-    lines = cv2.dilate(level | upright, around)
-    touching = np.bincount(labels[lines > 0], minlength=count) > 0.3 * stats[:, cv2.CC_STAT_AREA]
-    touching |= (stats[:, 2] < 0.15 * height) & (stats[:, 3] < 0.15 * height) & (
-        np.bincount(labels[cv2.dilate(lines, around) > 0], minlength=count) > 0
-    )
+    lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
+    touching = np.bincount(labels[lines > 0], minlength=count) > 0.5 * stats[:, cv2.CC_STAT_AREA]
+    touching &= stats[:, 2:4].min(axis=1) < 0.2 * height  # what is left of the lines
     touching[0] = False
     rest[touching[labels]] = 0
     return rest, (level, upright)
 
 
-def _rules(mask: Bytes, height: float) -> tuple[Bytes, Bytes]:
-    """Long thin level runs, and all that is thin from top to bottom."""
-    thick = max(3, round(RULE_WIDTH * height)) + 1
+def _widest_rule(mask: Bytes, height: float) -> int:
+    """The width in pixels that no printed line has."""
+    width = min(max(RULE_WIDTH * height, RULE_PENS * pen_width(mask)), 0.35 * height)
+    return max(3, round(width)) + 1
+
+
+def pen_width(mask: Bytes) -> float:
+    """The mean width of strokes in pixels: twice their area over their perimeter."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
+    return max(1.0, 2 * float(np.count_nonzero(mask)) / max(perimeter, 1.0))
+
+
+def _thin(mask: Bytes, thick: int) -> Bytes:
+    """What is no higher than a printed line is wide."""
     solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-    thin = np.asarray(mask & (1 - solid), np.uint8)
-    length = round(RULE_LENGTH * height)
+    return np.asarray(mask & (1 - solid), np.uint8)
+
+
+def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
+    """Long thin level lines, which may have gaps."""
+    thin = cv2.dilate(_thin(mask, thick), np.ones((3, 1), np.uint8))
+    short = min(round(0.5 * RULE_LENGTH * height), round(0.4 * mask.shape[1]))
     found = np.zeros_like(mask)
-    if length >= mask.shape[1]:
-        length = max(3, round(0.9 * mask.shape[1]))
-    bridged = cv2.dilate(mask, np.ones((3, 1), np.uint8))
-    bridged = cv2.morphologyEx(bridged, cv2.MORPH_CLOSE, np.ones((1, max(3, round(0.25 * height))), np.uint8))
     for slope in RULE_SLOPES:
-        turned = _sheared(bridged, slope) if slope else bridged
-        runs = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+        turned = _sheared(thin, slope) if slope else thin
+        runs = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((1, max(3, short)), np.uint8))
         if runs.any():
             found |= _sheared(runs, -slope) if slope else runs
-    tall = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((thick + 4, 1), np.uint8))
-    found &= 1 - cv2.dilate(tall, np.ones((1, 3), np.uint8))
-    return found, thin
+    if not found.any():
+        return found
+    gap = max(3, round(0.7 * height)) | 1
+    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, gap), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
+    least = min(RULE_LENGTH * height, 0.8 * mask.shape[1])
+    kept = (length >= least) & (climb < 0.1 * length + 1.5 * thick)
+    kept[0] = False
+    return found * kept[labels].astype(np.uint8)
 
 
 def _sheared(mask: Bytes, slope: float) -> Bytes:
@@ -239,17 +290,21 @@ def _sheared(mask: Bytes, slope: float) -> Bytes:
     return np.asarray(cv2.warpAffine(mask, move, (width, height), flags=cv2.INTER_NEAREST))
 
 
-def _joined_or_long(lines: Bytes, crossing: Bytes, height: float, *, across: bool) -> Bytes:
-    """Of `lines`, those that meet a crossing one, reach the picture's edge, or are long."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(lines, connectivity=8)
-    if count < 2:
-        return lines
-    length = stats[:, cv2.CC_STAT_WIDTH if across else cv2.CC_STAT_HEIGHT]
-    kept = length >= LONE_RULE * height
+def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
+    """Of level lines, those that meet an upright one, run to the picture's edge or along it, or
+    are too long to be a stroke."""
+    gap = max(3, round(0.7 * height)) | 1
+    closed = cv2.morphologyEx(lines, cv2.MORPH_CLOSE, np.ones((3, gap), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    left, top, width, tall, _ = stats.T
+    edge = max(3, round(0.1 * height))
+    kept = width >= LONE_RULE * height
+    kept |= (left <= edge) | (left + width >= lines.shape[1] - edge)
+    kept |= (top + tall <= 3 * edge) | (top >= lines.shape[0] - 3 * edge)
     near = cv2.dilate(crossing, np.ones((7, 7), np.uint8))
     kept[np.unique(labels[near > 0])] = True
     kept[0] = False
-    return np.asarray(kept[labels], np.uint8)
+    return lines * kept[labels].astype(np.uint8)
 
 
 def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import BOX_SIZE, MARKER, STROKE, Canvas, Floats, frame
-from lenet_digits.reading.page import Box, Page
+from lenet_digits.reading.page import Box, Page, pen_width
 from lenet_digits.reading.pictures import Bytes
 
 MOST_PARTS = 1500  # separate marks on a page: the limit on time and memory
@@ -25,7 +25,7 @@ WIDEST = 1.6  # digit heights: of one digit
 WIDEST_GAP = 0.3  # digit heights: between the pieces of one digit
 CUT_DISTANCE = 0.13  # digit heights: between two cuts
 UNCUT = 0.3  # digit heights: what is no wider is not cut
-MOST_SEVERED = 2.6  # pen widths: a cut through more ink is never right
+MOST_SEVERED = 4.0  # pen widths: a cut through more ink is never right
 SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
 SLANTS = np.arange(-0.4, 0.96, 0.1)  # tangents of the slant of writing that are tried
 
@@ -49,7 +49,7 @@ class Pieces:
     parts: Ints  # (N,) the number of the connected part that the piece belongs to
     severed: Floats  # (N,) ink cut at the left side of the piece, in pen widths
     cells: Ints  # (N,) the number of the cell, -1 outside of cells
-    slopes: Floats  # (N,) tangent of the direction of the piece's ink against upright writing
+    leans: Floats  # (N,) tangent of the piece's direction less that of the others; right is > 0
     pen: float  # pixels: width of the strokes
     height: float  # pixels: of the line's digits
     top: float  # of the digits, made upright
@@ -87,12 +87,16 @@ def lines_of(page: Page) -> list[Pieces]:
     """The lines of a page from the top, each cut into pieces."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
     h = page.digit_height
+    rows, width = page.mask.shape
     pen = pen_width(page.mask)
     parts = []
     for label in range(1, count):
         x, y, w, tall, area = (int(value) for value in stats[label])
         small = max(w, tall) < max(SPECK * h, 0.5 * pen) or area < 0.3 * (SPECK * h) ** 2
-        if not small and max(w, tall) <= 60 * h:
+        reaches = (x <= 2 or x + w >= width - 2 or y <= 2 or y + tall >= rows - 2) and (
+            (tall > 1.4 * h and w < 0.5 * h) or (w > 1.4 * h and tall < 0.5 * h)
+        )  # a shadow, a frame or a neighbour's line at the picture's edge
+        if not small and not reaches and max(w, tall) <= 60 * h:
             parts.append(Part(label, x, y, x + w, y + tall))
     if len(parts) > MOST_PARTS:
         raise TooManyPartsError(
@@ -105,13 +109,6 @@ def lines_of(page: Page) -> list[Pieces]:
             if pieces is not None:
                 found.append(pieces)
     return found
-
-
-def pen_width(mask: Bytes) -> float:
-    """The mean width of strokes in pixels: twice their area over their perimeter."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
-    return max(1.0, 2 * float(np.count_nonzero(mask)) / max(perimeter, 1.0))
 
 
 # Lines -------------------------------------------------------------------------------------------
@@ -293,7 +290,7 @@ def _cut(
     line_bottom = float(np.median(bottoms[tall])) if tall.any() else float(bottoms.max())
     return Pieces(
         (left, top), np.asarray(ink, np.float32), piece_labels, boxes, corners, areas, part_of,
-        severed, cell_of, _directions(piece_of, upright, level, count), pen, h, line_top,
+        severed, cell_of, _leans(piece_of, columns, level, count, tall), pen, h, line_top,
         line_bottom,
     )  # fmt: skip
 
@@ -451,7 +448,8 @@ def _seams(strip: Floats, pen: float):  # type: ignore[no-untyped-def]
 def _seeds(costs: Floats, h: float, pen: float) -> list[int]:
     """The columns of the cuts through one part: the cheapest, but never too close together."""
     distance = max(2, round(CUT_DISTANCE * h))
-    usable = costs < MOST_SEVERED * pen
+    around = cv2.erode(costs[None], np.ones((1, 2 * (distance // 2) + 1), np.uint8))[0]
+    usable = (costs < MOST_SEVERED * pen) & (costs <= around + 1e-3)
     usable[: max(2, round(0.4 * pen))] = False
     usable[len(costs) - max(2, round(0.4 * pen)) :] = False
     most = max(1, round(3.5 * len(costs) / h)) + 1
@@ -470,16 +468,21 @@ def _seeds(costs: Floats, h: float, pen: float) -> list[int]:
     return sorted(seeds)
 
 
-def _directions(piece: Ints, x: Ints, y: Ints, count: int) -> Floats:
-    """The tangent of each piece's main direction against the vertical: 0 is upright, above 0
-    leans to the right."""
+def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -> Floats:
+    """The tangent of each piece's long axis against the vertical, less the median of the other
+    tall pieces': above 0 where it leans further to the right than they do."""
     n = np.bincount(piece, minlength=count).astype(np.float64)
     mx, my = np.bincount(piece, x) / n, np.bincount(piece, y) / n
     dx, dy = x - mx[piece], y - my[piece]
     xx, yy = np.bincount(piece, dx * dx), np.bincount(piece, dy * dy)
     xy = np.bincount(piece, dx * dy)
-    angle = 0.5 * np.arctan2(2 * xy, yy - xx)  # of the long axis, from the vertical
-    return np.asarray(-np.tan(np.clip(angle, -1.5, 1.5)), np.float32)
+    lean = -xy / np.maximum(yy, 1e-6)  # the shear that makes the piece upright
+    others = np.flatnonzero(tall)
+    found = np.empty(count, np.float32)
+    for number in range(count):
+        rest = lean[others[others != number]]
+        found[number] = lean[number] - (np.median(rest) if len(rest) else 0.2)
+    return found
 
 
 # Candidates --------------------------------------------------------------------------------------
