@@ -9,7 +9,7 @@ sure it is.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ class Costs:
     other: float = 3.5  # for any other mark
     size: float = 3.0  # for each square digit height of any other mark
     one: float = 1.0  # gain of a reading that takes all ink as one digit, as `predict` does
+    letter: float = 2.0  # for a mark that is all there is
+    refused: float = -1.2  # mean log probability of being digits, below which none of a line is
     temperature: float = 0.7  # times the whole score, so that the sums are probabilities
 
 
@@ -78,7 +80,7 @@ class Arcs:
     candidates: Candidates
     digit_logs: Floats  # (M, 10) log probability: it is a digit, and this one
     other_logs: Floats  # (M,) log probability that it is not a digit
-    whole: Floats | None  # (10,) the same as a row of `digit_logs` for all ink, by `predict`
+    whole: Floats | None  # (11,) of all ink together, as `predict` frames it; the last is "other"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Step:
     first: int
     stop: int
     candidate: int  # its number, or -1
+    share: float = 1.0  # probability that it stands here, by all readings, where that is known
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,34 @@ def best_paths(arcs: Arcs, costs: Costs = COSTS, *, digits: int | None = None) -
     paths = _search(arcs, _scored(arcs, costs, frame), digits)
     if not paths:
         return []
+    paths = _measured_again(arcs, costs, paths, digits)
+    if digits is None and not _are_digits(arcs, paths[0], costs):
+        steps = (
+            replace(step, label="other" if isinstance(step.label, int) else step.label)
+            for step in paths[0].steps
+        )
+        return [Path(tuple(steps), paths[0].log_share)]
+    return paths
+
+
+def _are_digits(arcs: Arcs, path: Path, costs: Costs) -> bool:
+    """Whether the network takes the digits of a path for digits, rather than for letters."""
+    others = [
+        float(arcs.other_logs[step.candidate] if step.candidate >= 0 else arcs.whole[10])  # type: ignore[index]
+        for step in path.steps
+        if isinstance(step.label, int)
+    ]
+    if not others:
+        return True
+    logs = np.log1p(-np.minimum(np.exp(np.array(others)), 1 - 1e-9))
+    return float(logs.mean()) > costs.refused
+
+
+def _measured_again(
+    arcs: Arcs, costs: Costs, paths: list[Path], digits: int | None
+) -> list[Path]:
+    """The readings, with the line's height and place measured on the digits of the best one."""
+    pieces = arcs.pieces
     chosen = [step.candidate for step in paths[0].steps if isinstance(step.label, int)]
     labels = [step.label for step in paths[0].steps if isinstance(step.label, int)]
     known = [number >= 0 for number in chosen]
@@ -179,9 +210,12 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
     _add_marks(found, arcs, costs, frame)
     count = len(pieces.boxes)
     if arcs.whole is not None:
-        for digit in np.argsort(-arcs.whole)[:TRIED].tolist():
+        for digit in np.argsort(-arcs.whole[:10])[:TRIED].tolist():
             score = costs.network * float(arcs.whole[digit]) - costs.digit + costs.one
             found[count].append((0, digit, t * score, -1))
+        if len(set(pieces.parts.tolist())) == 1:  # a letter, as a rule, is one part; 11 is two
+            score = costs.network * float(arcs.whole[10]) - costs.letter
+            found[count].append((0, "other", t * score, -1))
     return found
 
 
@@ -208,7 +242,7 @@ def _add_marks(
             found[number + 1].append((number, "dash", -t * (costs.dash + extra + cost), -1))
         lean = float(pieces.leans[number])
         narrow = pieces.areas[number] < 1.6 * pieces.pen * np.hypot(right - left, down - up)
-        if tall > 0.8 and narrow and cut == 0:
+        if tall > 0.8 and narrow and cut == 0 and 0 < number < len(pieces.boxes) - 1:
             extra = -costs.lean * (min(lean, 0.4) - 0.1) - costs.tall * (min(tall, 1.4) - 1.15)
             found[number + 1].append((number, "other", -t * (costs.slash + extra + cost), -1))
         if large < 0.2 and number + 1 not in found:

@@ -329,21 +329,21 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
         if w > 30 * height:
             continue
         found.append((x, y, x + w, y + h))
-    rows = _rows_of(found)
     kept = []
-    for row in rows:
-        if len(row) >= 2 and any(b[0] - a[2] < 0.4 * height for a, b in zip(row, row[1:], strict=False)):
-            kept += row
+    for row in rows_of(found):
+        boxes = [found[number] for number in row]
+        if any(b[0] - a[2] < 0.4 * height for a, b in zip(boxes, boxes[1:], strict=False)):
+            kept += boxes
     return kept
 
 
-def _rows_of(boxes: list[Box]) -> list[list[Box]]:
-    """Boxes side by side, from the left, in rows from the top."""
-    rows: list[list[Box]] = []
-    for box in sorted(boxes, key=lambda box: box[1] + box[3]):
-        middle = (box[1] + box[3]) / 2
-        if rows and rows[-1][0][1] < middle < rows[-1][0][3]:
-            rows[-1].append(box)
+def rows_of(boxes: list[Box]) -> list[list[int]]:
+    """The numbers of the boxes side by side, from the left, in rows from the top."""
+    rows: list[list[int]] = []
+    for number in sorted(range(len(boxes)), key=lambda n: boxes[n][1] + boxes[n][3]):
+        _, top, _, bottom = boxes[number]
+        if rows and boxes[rows[-1][0]][1] < (top + bottom) / 2 < boxes[rows[-1][0]][3]:
+            rows[-1].append(number)
         else:
-            rows.append([box])
-    return [sorted(row) for row in rows]
+            rows.append([number])
+    return [sorted(row, key=lambda n: boxes[n][0]) for row in rows]

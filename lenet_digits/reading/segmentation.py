@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import BOX_SIZE, MARKER, STROKE, Canvas, Floats, frame
-from lenet_digits.reading.page import Box, Page, pen_width
-from lenet_digits.reading.pictures import Bytes
+from lenet_digits.reading.page import Box, Page, pen_width, rows_of
+from lenet_digits.reading.pictures import Bytes, UnreadableImageError
 
 MOST_PARTS = 1500  # separate marks on a page: the limit on time and memory
 MOST_PIECES = 160  # of one line: that is about fifty digits
@@ -79,10 +79,6 @@ class Part:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 
-class TooManyPartsError(ValueError):
-    """The picture is a texture, a drawing or a whole book page, not some numbers."""
-
-
 def lines_of(page: Page) -> list[Pieces]:
     """The lines of a page from the top, each cut into pieces."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
@@ -99,7 +95,7 @@ def lines_of(page: Page) -> list[Pieces]:
         if not small and not reaches and max(w, tall) <= 60 * h:
             parts.append(Part(label, x, y, x + w, y + tall))
     if len(parts) > MOST_PARTS:
-        raise TooManyPartsError(
+        raise UnreadableImageError(
             f"The picture holds more than {MOST_PARTS} separate marks; cut it to the numbers."
         )
     found = []
@@ -126,11 +122,12 @@ def _groups(parts: list[Part], page: Page) -> list[Group]:
         inside: dict[int, list[Part]] = {}
         for part in parts:
             cell = _cell_at(part.middle, page.cells)
-            if cell < 0 or part.height > 1.1 * (page.cells[cell][3] - page.cells[cell][1]):
-                rest.append(part)
+            if cell < 0:
+                if not _beside_a_cell(part, page.cells, 0.35 * h):
+                    rest.append(part)
             else:
                 inside.setdefault(cell, []).append(part)
-        for row in rows_of_cells(page.cells):
+        for row in rows_of(page.cells):
             members = [(part, cell) for cell in row for part in inside.get(cell, [])]
             if members:
                 top = min(page.cells[cell][1] for cell in row)
@@ -150,16 +147,15 @@ def _cell_at(point: tuple[float, float], cells: list[Box]) -> int:
     return -1
 
 
-def rows_of_cells(cells: list[Box]) -> list[list[int]]:
-    """The numbers of the cells of each row, from the left, the rows from the top."""
-    rows: list[list[int]] = []
-    for number in sorted(range(len(cells)), key=lambda n: cells[n][1] + cells[n][3]):
-        _, top, _, bottom = cells[number]
-        if rows and cells[rows[-1][0]][1] < (top + bottom) / 2 < cells[rows[-1][0]][3]:
-            rows[-1].append(number)
-        else:
-            rows.append([number])
-    return [sorted(row, key=lambda n: cells[n][0]) for row in rows]
+def _beside_a_cell(part: Part, cells: list[Box], near: float) -> bool:
+    """Whether a part outside of all cells lies on a cell's wall: it is the rest of a line."""
+    return any(
+        part.left < right + near
+        and part.right > left - near
+        and part.top < bottom + near
+        and part.bottom > top - near
+        for left, top, right, bottom in cells
+    )
 
 
 def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
@@ -276,7 +272,7 @@ def _cut(
     piece_of, part_of, severed = _pieces(merged[owners], upright, level, values, h, pen)
     count = int(piece_of.max()) + 1
     if count > MOST_PIECES:
-        raise TooManyPartsError("A line of the picture holds too many marks; cut it to the numbers.")
+        raise UnreadableImageError("A line of the picture holds too many marks; cut it to the numbers.")
     boxes = _boxes(piece_of, upright, level, count).astype(np.float32)
     corners = _boxes(piece_of, columns, rows, count)
     areas = np.bincount(piece_of, minlength=count).astype(np.float32)
