@@ -29,24 +29,24 @@ class Costs:
     Fitted on the tune split of the open number sets, 2026-11, by coordinate search.
     """
 
-    network: float = 1.0  # times the log probability of the digit
-    geometry: float = 0.4  # times the log density of height, width and place
-    digit: float = 0.8  # for each digit
-    cut: float = 0.5  # for each cut through ink
-    severed: float = 0.6  # for each pen width of ink that a cut severs
-    gap: float = 6.0  # for each digit height of gap inside a digit
-    joined: float = 0.3  # for each gap inside a digit
+    network: float = 1.35  # times the log probability of the digit
+    geometry: float = 0.49  # times the log density of height, width and place
+    digit: float = 0.52  # for each digit
+    cut: float = 0.39  # for each cut through ink
+    severed: float = 0.71  # for each pen width of ink that a cut severs
+    gap: float = 9.60  # for each digit height of gap inside a digit
+    joined: float = 1.34  # for each gap inside a digit
     point: float = 0.5  # for a point
-    dash: float = 1.0  # for a dash
-    slash: float = 1.0  # for a slash
-    lean: float = 8.0  # gain of a slash for the tangent of its lean against the digits'
-    tall: float = 12.0  # gain of a slash for each digit height that it is higher than they are
-    other: float = 3.5  # for any other mark
-    size: float = 3.0  # for each square digit height of any other mark
-    one: float = 1.0  # gain of a reading that takes all ink as one digit, as `predict` does
-    letter: float = 2.0  # for a mark that is all there is
-    refused: float = -1.2  # mean log probability of being digits, below which none of a line is
-    temperature: float = 0.7  # times the whole score, so that the sums are probabilities
+    dash: float = 2.46  # for a dash
+    slash: float = 2.14  # for a slash
+    lean: float = 10.80  # gain of a slash for the tangent of its lean against the digits'
+    tall: float = 10.53  # gain of a slash for each digit height that it is higher than they are
+    other: float = 4.31  # for any other mark
+    size: float = 5.47  # for each square digit height of any other mark
+    one: float = 1.28  # gain of a reading that takes all ink as one digit, as `predict` does
+    letter: float = 1.30  # for a mark that is all there is
+    refused: float = -0.78  # mean log probability of being digits, below which none of a line is
+    temperature: float = 1.76  # times the whole score, so that the sums are probabilities
 
 
 COSTS = Costs()

@@ -249,11 +249,12 @@ def _widest_rule(mask: Bytes, height: float) -> int:
     return max(3, round(width)) + 1
 
 
-def pen_width(mask: Bytes) -> float:
+def pen_width(ink: Floats | Bytes) -> float:
     """The mean width of strokes in pixels: twice their area over their perimeter."""
+    mask = np.asarray(ink > 0.5, np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
-    return max(1.0, 2 * float(np.count_nonzero(mask)) / max(perimeter, 1.0))
+    return max(1.0, 2 * float(ink.sum()) / max(perimeter, 1.0))
 
 
 def _thin(mask: Bytes, thick: int) -> Bytes:
@@ -274,14 +275,20 @@ def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
             found |= _sheared(runs, -slope) if slope else runs
     if not found.any():
         return found
-    gap = max(3, round(0.7 * height)) | 1
-    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, gap), np.uint8))
+    closed = _closed(found, 0.7 * height)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
-    least = min(RULE_LENGTH * height, 0.8 * mask.shape[1])
-    kept = (length >= least) & (climb < 0.1 * length + 1.5 * thick)
+    kept = (length >= RULE_LENGTH * height) & (climb < 0.1 * length + 1.5 * thick)
     kept[0] = False
     return found * kept[labels].astype(np.uint8)
+
+
+def _closed(lines: Bytes, gap: float) -> Bytes:
+    """Level lines with their gaps closed, but not those between a line and the picture's edge."""
+    side = max(3, round(gap)) | 1
+    wide = cv2.copyMakeBorder(lines, 1, 1, side, side, cv2.BORDER_CONSTANT, value=0)
+    wide = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((3, side), np.uint8))
+    return np.asarray(wide[1:-1, side:-side], np.uint8)
 
 
 def _sheared(mask: Bytes, slope: float) -> Bytes:
@@ -293,8 +300,7 @@ def _sheared(mask: Bytes, slope: float) -> Bytes:
 def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
     """Of level lines, those that meet an upright one, run to the picture's edge or along it, or
     are too long to be a stroke."""
-    gap = max(3, round(0.7 * height)) | 1
-    closed = cv2.morphologyEx(lines, cv2.MORPH_CLOSE, np.ones((3, gap), np.uint8))
+    closed = _closed(lines, 0.7 * height)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     left, top, width, tall, _ = stats.T
     edge = max(3, round(0.1 * height))
@@ -315,9 +321,8 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     level, upright = rules
     if not (level.any() and upright.any()):
         return []
-    gap = max(3, round(0.6 * height)) | 1
-    level = cv2.morphologyEx(level, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
-    upright = cv2.morphologyEx(upright, cv2.MORPH_CLOSE, np.ones((gap, 1), np.uint8))
+    level = _closed(level, 0.6 * height)
+    upright = _closed(upright.T.copy(), 0.6 * height).T
     walls = cv2.dilate(level | upright, np.ones((3, 3), np.uint8))
     walls[[0, -1]] = 1
     walls[:, [0, -1]] = 1

@@ -84,14 +84,16 @@ def lines_of(page: Page) -> list[Pieces]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
     h = page.digit_height
     rows, width = page.mask.shape
-    pen = pen_width(page.mask)
+    pen = pen_width(page.ink)
     parts = []
     for label in range(1, count):
         x, y, w, tall, area = (int(value) for value in stats[label])
         small = max(w, tall) < max(SPECK * h, 0.5 * pen) or area < 0.3 * (SPECK * h) ** 2
-        reaches = (x <= 2 or x + w >= width - 2 or y <= 2 or y + tall >= rows - 2) and (
-            (tall > 1.4 * h and w < 0.5 * h) or (w > 1.4 * h and tall < 0.5 * h)
-        )  # a shadow, a frame or a neighbour's line at the picture's edge
+        upright = (x <= 2 or x + w >= width - 2) and tall > max(0.7 * h, 3 * w)
+        level = (y <= 2 or y + tall >= rows - 2) and w > max(0.7 * h, 3 * tall)
+        long = max(w, tall) > 1.4 * h and min(w, tall) < 0.5 * h
+        ends = x <= 2 or x + w >= width - 2 or y <= 2 or y + tall >= rows - 2
+        reaches = upright or level or (long and ends)  # a frame, a shadow at the picture's edge
         if not small and not reaches and max(w, tall) <= 60 * h:
             parts.append(Part(label, x, y, x + w, y + tall))
     if len(parts) > MOST_PARTS:
@@ -253,9 +255,9 @@ def _cut(
     mask = (owner > 0).astype(np.uint8)
     if not mask.any():
         return None
-    pen = pen_width(mask)
     near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
     ink = page.ink[top:bottom, left:right] * near
+    pen = pen_width(ink)
     h = _line_height(group, page.digit_height)
     rows, columns = np.nonzero(mask)
     if len(group) == 1 and group[0].width < 1.2 * h:
