@@ -32,8 +32,9 @@ class Costs:
     network: float = 1.35  # times the log probability of the digit
     geometry: float = 0.49  # times the log density of height, width and place
     digit: float = 0.52  # for each digit
-    cut: float = 0.39  # for each cut through ink
+    cut: float = 0.25  # for each cut through ink
     severed: float = 0.71  # for each pen width of ink that a cut severs
+    sliver: float = 0.5  # for a 1 on either side of such a cut: it may be a part of a 0 or a 4
     gap: float = 9.60  # for each digit height of gap inside a digit
     joined: float = 1.34  # for each gap inside a digit
     point: float = 0.5  # for a point
@@ -43,7 +44,7 @@ class Costs:
     tall: float = 10.53  # gain of a slash for each digit height that it is higher than they are
     other: float = 4.31  # for any other mark
     size: float = 5.47  # for each square digit height of any other mark
-    one: float = 1.28  # gain of a reading that takes all ink as one digit, as `predict` does
+    one: float = 0.83  # gain of a reading that takes all ink as one digit, as `predict` does
     letter: float = 1.30  # for a mark that is all there is
     refused: float = -0.78  # mean log probability of being digits, below which none of a line is
     temperature: float = 1.76  # times the whole score, so that the sums are probabilities
@@ -147,7 +148,7 @@ def _are_digits(arcs: Arcs, path: Path, costs: Costs) -> bool:
     if not others:
         return True
     logs = np.log1p(-np.minimum(np.exp(np.array(others)), 1 - 1e-9))
-    return float(logs.mean()) > costs.refused
+    return float(logs.mean()) > costs.refused * (1 if len(logs) < 3 else 2)
 
 
 def _measured_again(
@@ -198,6 +199,8 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         holes = costs.gap * inside + costs.joined * (candidates.gaps > 0)
         scores = costs.network * arcs.digit_logs + costs.geometry * fit
         scores = t * (scores - (costs.digit + cut + holes)[:, None])
+        after = np.append(pieces.severed[1:], 0.0)[candidates.spans[:, 1] - 1]
+        scores[:, 1] -= t * costs.sliver * ((severed > 0).astype(np.float32) + (after > 0))
         tried = np.argsort(-scores, axis=1)[:, :TRIED]
         area = measures[:, 0] * (boxes[:, 3] - boxes[:, 1]) / height
         other = t * (

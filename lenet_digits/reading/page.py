@@ -29,6 +29,7 @@ PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0
 RULE_LENGTH = 1.6  # digit heights: the shortest run that may be a printed line
 RULE_WIDTH = 0.2  # digit heights: the widest printed line ...
 RULE_PENS = 1.5  # pen widths: ... or this, where that is more: on small pictures all lines are wide
+SHORT_RULE = 1.1  # digit heights: the shortest that meets another line at both of its ends
 LONE_RULE = 3.0  # digit heights: a line that meets no other is at least this long
 RULE_SLOPES = (-0.07, 0.0, 0.07)  # tangents: with two pixels of tolerance, up to 5 degrees
 
@@ -225,9 +226,9 @@ def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Byte
     upright = _rules(mask.T.copy(), height, thick).T.copy()
     if not (level.any() or upright.any()):
         return mask, None
-    crossing = upright
-    upright = _believable(upright.T.copy(), level.T.copy(), height).T.copy()
-    level = _believable(level, crossing, height)
+    long_level = _believable(level, upright, height)
+    upright = _believable(upright.T.copy(), long_level.T.copy(), height).T.copy()
+    level = _believable(level, upright, height)
     if not (level.any() or upright.any()):
         return mask, None
     around = np.ones((3, 3), np.uint8)
@@ -278,15 +279,15 @@ def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
     closed = _closed(found, 0.7 * height)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
-    kept = (length >= RULE_LENGTH * height) & (climb < 0.1 * length + 1.5 * thick)
+    kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
     kept[0] = False
     return found * kept[labels].astype(np.uint8)
 
 
-def _closed(lines: Bytes, gap: float) -> Bytes:
-    """Level lines with their gaps closed, but not those between a line and the picture's edge."""
+def _closed(lines: Bytes, gap: float, *, edge: int = 0) -> Bytes:
+    """Level lines with their gaps closed, those to the picture's edge only if `edge` is 1."""
     side = max(3, round(gap)) | 1
-    wide = cv2.copyMakeBorder(lines, 1, 1, side, side, cv2.BORDER_CONSTANT, value=0)
+    wide = cv2.copyMakeBorder(lines, 1, 1, side, side, cv2.BORDER_CONSTANT, value=edge)
     wide = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((3, side), np.uint8))
     return np.asarray(wide[1:-1, side:-side], np.uint8)
 
@@ -298,17 +299,25 @@ def _sheared(mask: Bytes, slope: float) -> Bytes:
 
 
 def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
-    """Of level lines, those that meet an upright one, run to the picture's edge or along it, or
-    are too long to be a stroke."""
+    """Of level lines, those that meet upright ones, run to the picture's edge or along it, or are
+    too long to be a stroke."""
     closed = _closed(lines, 0.7 * height)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     left, top, width, tall, _ = stats.T
     edge = max(3, round(0.1 * height))
-    kept = width >= LONE_RULE * height
-    kept |= (left <= edge) | (left + width >= lines.shape[1] - edge)
+    kept = (left <= edge) | (left + width >= lines.shape[1] - edge)
     kept |= (top + tall <= 3 * edge) | (top >= lines.shape[0] - 3 * edge)
     near = cv2.dilate(crossing, np.ones((7, 7), np.uint8))
     kept[np.unique(labels[near > 0])] = True
+    kept &= width >= RULE_LENGTH * height
+    kept |= width >= LONE_RULE * height
+    reach = round(0.3 * height)
+    for number in range(1, len(stats)):  # a short line joins two others
+        if not kept[number]:
+            x, y, w, h = stats[number, :4].tolist()
+            rows = slice(max(0, y - 2), y + h + 2)
+            starts = near[rows, max(0, x - reach) : x + reach].any()
+            kept[number] = starts and near[rows, max(0, x + w - reach) : x + w + reach].any()
     kept[0] = False
     return lines * kept[labels].astype(np.uint8)
 
@@ -321,8 +330,10 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     level, upright = rules
     if not (level.any() and upright.any()):
         return []
-    level = _closed(level, 0.6 * height)
-    upright = _closed(upright.T.copy(), 0.6 * height).T
+    columns = cv2.dilate(upright.max(axis=0, keepdims=True), np.ones((1, 7), np.uint8))
+    bridged = _closed((upright | level).T.copy(), 0.9 * height, edge=1).T
+    level = _closed(level, 0.6 * height, edge=1)
+    upright = bridged * columns
     walls = cv2.dilate(level | upright, np.ones((3, 3), np.uint8))
     walls[[0, -1]] = 1
     walls[:, [0, -1]] = 1

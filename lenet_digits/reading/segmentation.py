@@ -93,7 +93,9 @@ def lines_of(page: Page) -> list[Pieces]:
         level = (y <= 2 or y + tall >= rows - 2) and w > max(0.7 * h, 3 * tall)
         long = max(w, tall) > 1.4 * h and min(w, tall) < 0.5 * h
         ends = x <= 2 or x + w >= width - 2 or y <= 2 or y + tall >= rows - 2
-        reaches = upright or level or (long and ends)  # a frame, a shadow at the picture's edge
+        solid = area > 0.75 * w * tall and max(w, tall) > 1.1 * h
+        # A frame, a bar or a shadow at the picture's edge.
+        reaches = upright or level or ((long or solid) and ends)
         if not small and not reaches and max(w, tall) <= 60 * h:
             parts.append(Part(label, x, y, x + w, y + tall))
     if len(parts) > MOST_PARTS:
