@@ -30,6 +30,7 @@ RULE_LENGTH = 1.6  # digit heights: the shortest run that may be a printed line
 RULE_WIDTH = 0.2  # digit heights: the widest printed line ...
 RULE_PENS = 1.5  # pen widths: ... or this, where that is more: on small pictures all lines are wide
 SHORT_RULE = 1.1  # digit heights: the shortest that meets another line at both of its ends
+EDGE = 0.5  # digit heights: so near to the picture's edge, a long straight line is a cell's border
 LONE_RULE = 3.0  # digit heights: a line that meets no other is at least this long
 RULE_SLOPES = (-0.07, 0.0, 0.07)  # tangents: with two pixels of tolerance, up to 5 degrees
 
@@ -306,11 +307,11 @@ def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
     left, top, width, tall, _ = stats.T
     edge = max(3, round(0.1 * height))
     kept = (left <= edge) | (left + width >= lines.shape[1] - edge)
-    kept |= (top + tall <= 3 * edge) | (top >= lines.shape[0] - 3 * edge)
     near = cv2.dilate(crossing, np.ones((7, 7), np.uint8))
     kept[np.unique(labels[near > 0])] = True
     kept &= width >= RULE_LENGTH * height
-    kept |= width >= LONE_RULE * height
+    beside = (top + tall <= EDGE * height) | (top >= lines.shape[0] - EDGE * height)
+    kept |= (width >= LONE_RULE * height) | (beside & (width >= SHORT_RULE * height))
     reach = round(0.3 * height)
     for number in range(1, len(stats)):  # a short line joins two others
         if not kept[number]:
