@@ -32,22 +32,22 @@ class Costs:
     network: float = 1.35  # times the log probability of the digit
     geometry: float = 0.49  # times the log density of height, width and place
     digit: float = 0.34  # for each digit
-    cut: float = 0.25  # for each cut through ink
-    severed: float = 0.46  # for each pen width of ink that a cut severs
-    sliver: float = 0.33  # for a 1 on either side of such a cut: it may be a part of a 0 or a 4
+    cut: float = 0.4  # for each cut through ink
+    severed: float = 0.62  # for each pen width of ink that a cut severs
+    sliver: float = 2.5  # for a 1 on either side of such a cut: it may be a part of a 0 or a 4
     gap: float = 9.60  # for each digit height of gap inside a digit
     joined: float = 1.34  # for each gap inside a digit
-    point: float = 0.33  # for a point
+    point: float = 0.21  # for a point
     dash: float = 3.32  # for a dash
     slash: float = 2.14  # for a slash
     lean: float = 10.80  # gain of a slash for the tangent of its lean against the digits'
     tall: float = 10.53  # gain of a slash for each digit height that it is higher than they are
     other: float = 4.31  # for any other mark
     size: float = 5.47  # for each square digit height of any other mark
-    one: float = 0.83  # gain of a reading that takes all ink as one digit, as `predict` does
-    letter: float = 1.30  # for a mark that is all there is
+    one: float = 0.54  # gain of a reading that takes all ink as one digit, as `predict` does
+    letter: float = 4.0  # for a mark that is all there is
     refused: float = -0.51  # mean log probability of being digits, below which none of a line is
-    temperature: float = 1.76  # times the whole score, so that the sums are probabilities
+    temperature: float = 1.14  # times the whole score, so that the sums are probabilities
 
 
 COSTS = Costs()
