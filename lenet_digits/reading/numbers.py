@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
 SPACE = 0.8  # digit heights: a gap that a space stands for
-MOST_CANVASES = 8000  # of one picture: the limit on its time
+MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_ALTERNATIVES = 5
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
 # A confidence is what the lattice says, put right on the tune split of the open number sets,
 # 2026-11: slope and offset of its log odds.
 SLOPE, OFFSET = 1.0, 0.0
+MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.75  # mean probability of the digits below which the picture may lie on its side
 SURE_TURN = 1.5  # a turned picture has to hold this many times the evidence
 
@@ -256,7 +257,7 @@ class Read:
             for arcs in self.arcs
         )
         count = sum(len(line.digits) for line in self.reading.lines)
-        return tall >= 3 and self.evidence < DOUBTFUL * max(count, 2)
+        return 3 <= tall <= MOST_TURNED and self.evidence < DOUBTFUL * max(count, 2)
 
 
 def _sureness(arcs: Arcs, paths: list[Path]) -> float:

@@ -19,7 +19,7 @@ from lenet_digits.reading.pictures import Bytes
 PAGE_SIZE = 2000  # pixels: longest side, about, at which a page is read from its file
 SURVEY_SIZE = 800  # pixels: longest side, at most, of the picture in which digits are measured
 DIGIT_HEIGHT = 64.0  # pixels: height of a digit on the page that is segmented
-MOST_PIXELS = 4_000_000  # of the page that is segmented: the limit on its memory and time
+MOST_PIXELS = 3_000_000  # of the page that is segmented: the limit on its memory and time
 MOST_ENLARGED = 8.0  # a digit of 8 pixels is the smallest that can be read
 PAPER_REACH = 0.5  # digit heights: wider than any stroke, narrower than most shadows
 SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the digits is known

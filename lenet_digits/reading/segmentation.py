@@ -16,7 +16,7 @@ from lenet_digits.reading.framing import BOX_SIZE, MARKER, STROKE, Canvas, Float
 from lenet_digits.reading.page import Box, Page, pen_width, rows_of
 from lenet_digits.reading.pictures import Bytes, UnreadableImageError
 
-MOST_PARTS = 1500  # separate marks on a page: the limit on time and memory
+MOST_PARTS = 1000  # separate marks on a page: the limit on time and memory
 MOST_PIECES = 160  # of one line: that is about fifty digits
 MOST_LINES = 150
 MOST_IN_ONE = 5  # pieces of one digit
@@ -163,77 +163,69 @@ def _beside_a_cell(part: Part, cells: list[Box], near: float) -> bool:
 
 
 def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
+    """The parts of each line and its slope: tall ones first, from the left, then the small ones."""
     tall = [part for part in parts if part.height >= 0.45 * h]
     small = [part for part in parts if part.height < 0.45 * h]
     if not tall:
         tall, small = parts, []
+    if not tall:
+        return []
     slope = _slope(tall, h)
     rows: list[list[Part]] = []
     for part in sorted(tall, key=lambda part: part.left):
-        best, most = None, 0.0
-        for row in rows:
-            share = _share_in_common(row, part, slope)
-            if share > most:
-                best, most = row, share
-        if best is not None and most >= 0.4:
-            best.append(part)
+        shares = [_share_in_common(row[-2:], part, slope) for row in rows]
+        best = max(range(len(rows)), key=shares.__getitem__, default=-1)
+        if best >= 0 and shares[best] >= 0.4:
+            rows[best].append(part)
         else:
             rows.append([part])
+    row_of = np.array([number for number, row in enumerate(rows) for _ in row])
+    boxes = np.array([(o.left, o.top, o.right, o.bottom) for row in rows for o in row], np.float64)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    lower = np.maximum(boxes[:, 3] - boxes[:, 1] - h, 0) / 2
     for part in small:
         x, y = part.middle
-        nearest, least = None, 1e9
-        for row in rows:
-            other = min(row, key=lambda one: _gap(one, part))
-            ox, oy = other.middle
-            off = abs(y - oy - slope * (x - ox)) - max(0.0, other.height - h) / 2
-            if off < 0.95 * h and _gap(other, part) < 2.5 * h:
-                distance = off + 0.3 * _gap(other, part)
-                if distance < least:
-                    nearest, least = row, distance
-        if nearest is not None:
-            nearest.append(part)
+        gaps = np.maximum(np.maximum(boxes[:, 0] - part.right, part.left - boxes[:, 2]), 0)
+        off = np.abs(y - middles[:, 1] - slope * (x - middles[:, 0])) - lower
+        distance = np.where((off < 0.95 * h) & (gaps < 2.5 * h), off + 0.3 * gaps, np.inf)
+        nearest = int(distance.argmin())
+        if np.isfinite(distance[nearest]):
+            rows[row_of[nearest]].append(part)
         elif part.width > 0.25 * h or part.height > 0.25 * h:
             rows.append([part])
     return [(row, slope) for row in rows]
 
 
-def _gap(one: Part, other: Part) -> float:
-    return max(0, other.left - one.right, one.left - other.right)
-
-
-def _share_in_common(row: list[Part], part: Part, slope: float) -> float:
-    """How much of the lower one's height a part and the nearest of a row have in common."""
-    shares = []
-    for other in sorted(row, key=lambda one: _gap(one, part))[:2]:
-        drop = slope * (part.middle[0] - other.middle[0])
+def _share_in_common(others: list[Part], part: Part, slope: float) -> float:
+    """How much of the lower one's height a part and its neighbours to the left have in common."""
+    total = 0.0
+    for other in others:
+        drop = slope * (part.left + part.right - other.left - other.right) / 2
         common = min(part.bottom - drop, other.bottom) - max(part.top - drop, other.top)
-        shares.append(common / max(1, min(part.height, other.height)))
-    return float(np.mean(shares))
+        total += common / max(1, min(part.height, other.height))
+    return total / len(others)
 
 
 def _slope(parts: list[Part], h: float) -> float:
     """The tangent of the lines' climb, from neighbours in a line: at most that of 15 degrees."""
+    boxes = np.array([(part.left, part.top, part.right, part.bottom) for part in parts], np.float64)
+    left, top, right, bottom = boxes.T
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     found = []
-    for part in parts:
-        beside = [
-            other
-            for other in parts
-            if other.left > part.middle[0]
-            and other.left - part.right < 1.5 * h
-            and min(part.bottom, other.bottom) - max(part.top, other.top)
-            > 0.3 * min(part.height, other.height)
-        ]
-        for other in sorted(beside, key=lambda one: one.left)[:2]:
-            dx = other.middle[0] - part.middle[0]
-            feet = (other.bottom - part.bottom) / dx
-            middles = (other.middle[1] - part.middle[1]) / dx
-            found.append((dx, feet))
-            found.append((dx, middles))
+    for number in range(len(parts)):
+        common = np.minimum(bottom, bottom[number]) - np.maximum(top, top[number])
+        lower = np.minimum(bottom - top, bottom[number] - top[number])
+        beside = (left > middles[number, 0]) & (left - right[number] < 1.5 * h)
+        beside = np.flatnonzero(beside & (common > 0.3 * lower))
+        for other in beside[np.argsort(left[beside])][:2]:
+            dx, dy = middles[other] - middles[number]
+            found.append((dx, (bottom[other] - bottom[number]) / dx))
+            found.append((dx, dy / dx))
     if len(found) < 4:
         return 0.0
-    dx, slopes = np.array(found).T
+    widths, slopes = np.array(found).T
     order = np.argsort(slopes)
-    weights = np.cumsum(dx[order])
+    weights = np.cumsum(widths[order])
     slope = float(slopes[order][np.searchsorted(weights, weights[-1] / 2)])
     return float(np.clip(slope, -0.27, 0.27))
 
@@ -337,21 +329,20 @@ def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -
     part.
     """
     boxes = _boxes(owners, x, y, count)
+    widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     group = np.arange(count)
-    for one in np.argsort(boxes[:, 0] - boxes[:, 2]):  # the widest first
-        for other in range(count):
-            if other == one or group[other] != other or cells[one] != cells[other]:
-                continue
-            common = min(boxes[one, 2], boxes[other, 2]) - max(boxes[one, 0], boxes[other, 0])
-            width = boxes[other, 2] - boxes[other, 0]
-            wide = boxes[one, 2] - boxes[one, 0]
-            if width > wide or common < 0.7 * width or wide > WIDEST * h:
-                continue
-            gap = max(boxes[one, 1], boxes[other, 1]) - min(boxes[one, 3], boxes[other, 3])
-            small = max(width, boxes[other, 3] - boxes[other, 1]) < 0.2 * h
-            low = boxes[other, 1] > boxes[one, 3] - 0.3 * h
-            if gap < 0.5 * h and not (small and low and common < width):
-                group[group == other] = group[one]
+    for one in np.argsort(-widths):  # the widest first
+        if widths[one] > WIDEST * h:
+            continue
+        common = np.minimum(boxes[one, 2], boxes[:, 2]) - np.maximum(boxes[one, 0], boxes[:, 0])
+        gap = np.maximum(boxes[one, 1], boxes[:, 1]) - np.minimum(boxes[one, 3], boxes[:, 3])
+        small = np.maximum(widths, heights) < 0.2 * h
+        apart = small & (boxes[:, 1] > boxes[one, 3] - 0.3 * h) & (common < widths)
+        above = (common >= 0.7 * widths) & (widths <= widths[one]) & (gap < 0.5 * h) & ~apart
+        above &= (cells == cells[one]) & (group == np.arange(count))
+        above[one] = False
+        for other in np.flatnonzero(above):
+            group[group == other] = group[one]
     return group
 
 
