@@ -229,6 +229,8 @@ def _add_marks(
     height, top, bottom = frame
     pieces = arcs.pieces
     t = costs.temperature
+    spans = arcs.candidates.spans
+    alone = set(spans[spans[:, 1] - spans[:, 0] == 1, 0].tolist())
     for number, (left, up, right, down) in enumerate(pieces.boxes.tolist()):
         wide, tall = (right - left) / height, (down - up) / height
         middle = ((up + down) / 2 - top) / max(bottom - top, 1.0)
@@ -248,8 +250,9 @@ def _add_marks(
         if tall > 0.8 and narrow and cut == 0 and 0 < number < len(pieces.boxes) - 1:
             extra = -costs.lean * (min(lean, 0.4) - 0.1) - costs.tall * (min(tall, 1.4) - 1.15)
             found[number + 1].append((number, "other", -t * (costs.slash + extra + cost), -1))
-        if large < 0.2 and number + 1 not in found:
-            found[number + 1].append((number, "point", -t * costs.other, -1))
+        if large >= 0.2 and number not in alone:  # so that there is a path in any case
+            score = -t * (costs.other + costs.size * wide * tall + cost)
+            found[number + 1].append((number, "other", score, -1))
 
 
 Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Step, ...]]]

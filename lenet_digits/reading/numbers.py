@@ -33,7 +33,7 @@ MOST_ALTERNATIVES = 5
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
 # A confidence is what the lattice says, put right on the tune split of the open number sets,
 # 2026-11: slope and offset of its log odds.
-SLOPE, OFFSET = 1.0, 0.0
+SLOPE, OFFSET = 0.47, -0.38
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.75  # mean probability of the digits below which the picture may lie on its side
 SURE_TURN = 1.5  # a turned picture has to hold this many times the evidence

@@ -22,6 +22,7 @@ MOST_LINES = 150
 MOST_IN_ONE = 5  # pieces of one digit
 SPECK = 0.07  # digit heights: what is smaller than this and than the pen is dirt
 WIDEST = 1.6  # digit heights: of one digit
+LARGEST = 3.0  # digit heights: of one digit, in any direction
 WIDEST_GAP = 0.3  # digit heights: between the pieces of one digit
 CUT_DISTANCE = 0.13  # digit heights: between two cuts
 UNCUT = 0.3  # digit heights: what is no wider is not cut
@@ -267,8 +268,9 @@ def _cut(
     merged = _merged(owners, upright, level, len(group), np.array(cells), h)
     piece_of, part_of, severed = _pieces(merged[owners], upright, level, values, h, pen)
     count = int(piece_of.max()) + 1
-    if count > MOST_PIECES:
-        raise UnreadableImageError("A line of the picture holds too many marks; cut it to the numbers.")
+    if count > MOST_PIECES:  # a line of text, or a texture: one piece, which is no digit
+        piece_of, part_of, severed = piece_of * 0, part_of[:1] * 0, severed[:1] * 0
+        count = 1
     boxes = _boxes(piece_of, upright, level, count).astype(np.float32)
     corners = _boxes(piece_of, columns, rows, count)
     areas = np.bincount(piece_of, minlength=count).astype(np.float32)
@@ -504,8 +506,9 @@ def candidates_of(pieces: Pieces) -> Candidates:
             right, bottom = max(right, box[2]), max(bottom, box[3])
             if last > first and (widest > WIDEST_GAP or right - left > WIDEST * h):
                 break
-            if max(right - left, bottom - top) < 0.2 * h:
-                continue  # a point
+            size = max(right - left, bottom - top)
+            if size < 0.2 * h or size > LARGEST * h:
+                continue  # a point, or a drawing
             spans.append((first, last + 1))
             boxes.append((left, top, right, bottom))
             gaps.append(widest)
