@@ -35,7 +35,8 @@ UNREAD = "·"  # stands for ink before or between digits that is not a digit
 # 2026-11: slope and offset of its log odds.
 SLOPE, OFFSET = 0.47, -0.38
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
-DOUBTFUL = 0.75  # mean probability of the digits below which the picture may lie on its side
+DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
+CERTAIN = 0.85  # sure digits for each part, from which it surely stands upright
 SURE_TURN = 1.5  # a turned picture has to hold this many times the evidence
 
 
@@ -217,7 +218,7 @@ def read(
             for turns in (3, 1)
         ]
         best = max(others, key=lambda other: other.evidence)
-        if best.evidence > SURE_TURN * page.evidence + 1:
+        if best.evidence > SURE_TURN * page.evidence + 1 and best.stands:
             turned = 90 if best is others[0] else 270
             best_reading = best.reading
             return Reading(best_reading.lines, best_reading.cells, best_reading.marks, turned)
@@ -243,29 +244,42 @@ class Read:
     page: Page | None = None
     arcs: list[Arcs] = field(default_factory=list)
     paths: list[list[Path]] = field(default_factory=list)
-
-    @property
-    def evidence(self) -> float:
-        """How many digits it holds, each as far as the network is sure of it."""
-        return sum(_sureness(arcs, paths) for arcs, paths in zip(self.arcs, self.paths, strict=True))
+    evidence: float = 0.0  # how many digits it holds, each as far as the network is sure of it
 
     @property
     def may_lie(self) -> bool:
-        """Whether the picture may lie on its side: many parts, and few of them sure digits."""
-        tall = sum(
-            int(np.sum(arcs.pieces.boxes[:, 3] - arcs.pieces.boxes[:, 1] > 0.5 * arcs.pieces.height))
-            for arcs in self.arcs
-        )
-        count = sum(len(line.digits) for line in self.reading.lines)
-        return 3 <= tall <= MOST_TURNED and self.evidence < DOUBTFUL * max(count, 2)
+        """Whether the picture may lie on its side: several parts, and few of them sure digits."""
+        return 3 <= self.tall <= MOST_TURNED and self.evidence < DOUBTFUL * self.tall
+
+    @property
+    def stands(self) -> bool:
+        """Whether nearly all parts are sure digits."""
+        return self.evidence >= CERTAIN * self.tall
+
+    @property
+    def tall(self) -> int:
+        """The number of parts that are as large as digits."""
+        return sum(_tall_parts(arcs.pieces) for arcs in self.arcs)
+
+
+def _tall_parts(pieces: Pieces) -> int:
+    """The number of connected parts as high or as wide as half a digit."""
+    count = 0
+    for part in set(pieces.parts.tolist()):
+        boxes = pieces.boxes[pieces.parts == part]
+        size = boxes[:, 2:].max(axis=0) - boxes[:, :2].min(axis=0)
+        count += bool(size.max() > 0.5 * pieces.height)
+    return count
 
 
 def _sureness(arcs: Arcs, paths: list[Path]) -> float:
-    return sum(
-        float(np.exp(arcs.digit_logs[step.candidate, step.label]))
-        for step in (paths[0].steps if paths else ())
-        if isinstance(step.label, int) and step.candidate >= 0
-    )
+    """The number of digits of the best reading, each counted as its probability."""
+    total = 0.0
+    for step in paths[0].steps if paths else ():
+        if isinstance(step.label, int):
+            logs = arcs.digit_logs[step.candidate] if step.candidate >= 0 else arcs.whole
+            total += 0.0 if logs is None else float(np.exp(logs[step.label]))
+    return total
 
 
 def read_upright(
@@ -307,11 +321,22 @@ def read_upright(
         stop = start + len(candidates.spans)
         arcs.append(Arcs(pieces, candidates, digit_logs[start:stop], other_logs[start:stop], whole))
         start = stop
-    paths = [best_paths(line, digits=digits) for line in arcs]
+    paths = [best_paths(line) for line in arcs]
+    evidence = sum(_sureness(*pair) for pair in zip(arcs, paths, strict=True))
+    if digits is not None:
+        paths = [
+            best_paths(line, digits=digits) if len(arcs) == 1 or any_digit(free) else free
+            for line, free in zip(arcs, paths, strict=True)
+        ]
     single = None
     if sum(len(line[0].digits) for line in paths if line) == 1:
         single = _single(picture if original is None else original, steps, network)
-    return Read(_reading(page, arcs, paths, single), page, arcs, paths)
+    return Read(_reading(page, arcs, paths, single), page, arcs, paths, evidence)
+
+
+def any_digit(paths: list[Path]) -> bool:
+    """Whether the best reading of a line has a digit."""
+    return bool(paths) and bool(paths[0].digits)
 
 
 def _is_compact(pieces: Pieces) -> bool:
