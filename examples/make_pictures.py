@@ -323,7 +323,9 @@ def page_of_numbers(rng: np.random.Generator) -> Image.Image:
     for row, line in enumerate(lines):
         ink = np.maximum(
             ink,
-            number(line, rng, page=page, left=70, top=118 + 118 * row, size=(44, 70), step=68, pen=6),
+            number(
+                line, rng, page=page, left=70, top=118 + 118 * row, size=(44, 70), step=68, pen=6
+            ),
         )
     return picture(ink_on(paper, (22, 30, 92), ink * 0.95)).quantize(64, dither=0)
 

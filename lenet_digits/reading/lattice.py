@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
-from lenet_digits.reading.segmentation import Candidates, Pieces
+from lenet_digits.reading.segmentation import MOST_IN_ONE, Candidates, Pieces
 
 MARKS = ("point", "dash", "other")
 KEPT = 6  # readings kept at each node
@@ -45,7 +45,9 @@ class Costs:
     other: float = 4.31  # for any other mark
     size: float = 5.47  # for each square digit height of any other mark
     one: float = 0.54  # gain of a reading that takes all ink as one digit, as `predict` does
-    letter: float = 4.0  # for a mark that is all there is, times the square of its width where that is more
+    letter: float = (
+        4.0  # for a mark that is all there is, times the square of its width where that is more
+    )
     temperature: float = 1.14  # times the whole score, so that the sums are probabilities
 
 
@@ -125,6 +127,7 @@ class Path:
 
     @property
     def digits(self) -> str:
+        """The digits alone, in order."""
         return "".join(str(step.label) for step in self.steps if isinstance(step.label, int))
 
 
@@ -186,9 +189,7 @@ def _is_number(arcs: Arcs, path: Path, weights: NumberWeights = NUMBER) -> bool:
     return score > 0
 
 
-def _measured_again(
-    arcs: Arcs, costs: Costs, paths: list[Path], digits: int | None
-) -> list[Path]:
+def _measured_again(arcs: Arcs, costs: Costs, paths: list[Path], digits: int | None) -> list[Path]:
     """The readings, with the line's height and place measured on the digits of the best one."""
     pieces = arcs.pieces
     chosen = [step.candidate for step in paths[0].steps if isinstance(step.label, int)]
@@ -239,7 +240,11 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         tried = np.argsort(-scores, axis=1)[:, :TRIED]
         area = measures[:, 0] * (boxes[:, 3] - boxes[:, 1]) / height
         other = t * (
-            costs.network * np.maximum(arcs.other_logs, -6) - costs.other - costs.size * area - cut - 2 * holes
+            costs.network * np.maximum(arcs.other_logs, -6)
+            - costs.other
+            - costs.size * area
+            - cut
+            - 2 * holes
         )
         for number, (first, stop) in enumerate(candidates.spans.tolist()):
             for digit in tried[number].tolist():
@@ -258,9 +263,7 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
     return found
 
 
-def _add_marks(
-    found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, float, float]
-) -> None:
+def _add_marks(found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> None:
     """Points, dashes and slashes: single pieces, told by their size and place."""
     height, top, bottom = frame
     pieces = arcs.pieces
@@ -297,7 +300,8 @@ Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Step, ...]]]
 def _search(arcs: Arcs, scored: Scored, digits: int | None) -> list[Path]:
     """The best few readings, each with the sum over all paths that spell it."""
     count = len(arcs.pieces.boxes)
-    nodes: list[Readings] = [{(): (0.0, 0.0, ())}] + [{} for _ in range(count)]
+    start: Readings = {(): (0.0, 0.0, ())}
+    nodes = [start, *({} for _ in range(count))]
     total = np.full(count + 1, -np.inf)
     total[0] = 0.0
     for stop in range(1, count + 1):
@@ -311,7 +315,11 @@ def _search(arcs: Arcs, scored: Scored, digits: int | None) -> list[Path]:
                 new_sum, new_best = sum_ + score, best + score
                 known = merged.get(spelled)
                 if known is None:
-                    merged[spelled] = (new_sum, new_best, (*steps, Step(label, first, stop, number)))
+                    merged[spelled] = (
+                        new_sum,
+                        new_best,
+                        (*steps, Step(label, first, stop, number)),
+                    )
                 else:
                     larger, smaller = max(known[0], new_sum), min(known[0], new_sum)
                     both = larger + np.log1p(np.exp(smaller - larger))
@@ -328,7 +336,36 @@ def _search(arcs: Arcs, scored: Scored, digits: int | None) -> list[Path]:
     if digits is not None:
         final = {text: value for text, value in final.items() if _digits_in(text) == digits}
     ranked = sorted(final.values(), key=lambda value: -value[0])
-    return [Path(steps, min(0.0, sum_ - float(total[count]))) for sum_, _, steps in ranked]
+    paths = [Path(steps, min(0.0, sum_ - float(total[count]))) for sum_, _, steps in ranked]
+    if paths:
+        paths[0] = replace(paths[0], steps=_with_shares(paths[0].steps, scored, total))
+    return paths
+
+
+def _with_shares(
+    steps: tuple[Step, ...], scored: Scored, forward: NDArray[np.float64]
+) -> tuple[Step, ...]:
+    """The steps with the probability of each by all paths, by the forward-backward algorithm.
+
+    An arc of the same label that covers half of a step's pieces counts as the same.
+    """
+    count = len(forward) - 1
+    backward = np.full(count + 1, -np.inf)
+    backward[count] = 0.0
+    for stop in range(count, 0, -1):
+        for first, _, score, _ in scored.get(stop, ()):
+            backward[first] = np.logaddexp(backward[first], score + backward[stop])
+    found = []
+    for step in steps:
+        share = 0.0
+        for stop in range(step.first + 1, min(count, step.stop + MOST_IN_ONE) + 1):
+            for first, label, score, _ in scored.get(stop, ()):
+                common = min(stop, step.stop) - max(first, step.first)
+                all_ = max(stop, step.stop) - min(first, step.first)
+                if label == step.label and 2 * common >= all_:
+                    share += np.exp(forward[first] + score + backward[stop] - forward[count])
+        found.append(replace(step, share=float(min(1.0, share))))
+    return tuple(found)
 
 
 def _digits_in(text: tuple[int | str, ...]) -> int:

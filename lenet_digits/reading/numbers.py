@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -181,9 +180,7 @@ def _mark_to_dict(mark: Mark) -> dict[str, Any]:
 # Read --------------------------------------------------------------------------------------------
 
 
-def read(
-    image: ImageInput, *, digits: int | None = None, model: LeNet5 | None = None
-) -> Reading:
+def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None = None) -> Reading:
     """Read all numbers in a picture: a number, lines, a page, a form.
 
     Use `predict` where the picture is known to hold one digit.

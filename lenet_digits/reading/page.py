@@ -8,10 +8,10 @@ are removed; where they form cells, the cells are kept.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
 from lenet_digits.reading.pictures import Bytes
@@ -89,7 +89,8 @@ def grey_of(picture: Bytes) -> Floats:
     rest = small.astype(np.float32) - cv2.medianBlur(small, reach)
     rest = rest.reshape(-1, 3)
     strength = np.abs(rest).max(axis=1)
-    sample = strength >= np.partition(strength, -(len(strength) // 50 + 1))[-(len(strength) // 50 + 1)]
+    rank = len(strength) - len(strength) // 50 - 1
+    sample = strength >= np.partition(strength, rank)[rank]  # the strongest 2 %
     noise = np.median(np.abs(rest), axis=0) + 5.0
     grey_rest = rest.mean(axis=1)
     signs = np.sign(grey_rest)
@@ -169,7 +170,7 @@ def _mask(contrast: Floats) -> Bytes:
     kept = np.zeros(count, np.uint8)
     kept[labels[strong]] = 1
     kept[0] = 0
-    return kept[labels]
+    return np.asarray(kept[labels], np.uint8)
 
 
 def _soft(contrast: Floats, mask: Bytes) -> Floats:
@@ -182,8 +183,8 @@ def _soft(contrast: Floats, mask: Bytes) -> Floats:
 def _height_of_digits(mask: Bytes) -> float | None:
     """The height that most of the ink has, in pixels: the mode of the heights of its parts.
 
-    A part that holds others as high as a quarter of it is a box and does not count, nor does a line,
-    unless all are.
+    A part that holds others as high as a quarter of it is a box and does not count, nor does a
+    line, unless all are.
     """
     count, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count < 2:
@@ -232,9 +233,8 @@ def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Byte
     level = _believable(level, upright, height)
     if not (level.any() or upright.any()):
         return mask, None
-    around = np.ones((3, 3), np.uint8)
-    gone = cv2.dilate(level, around) & _thin(mask, thick)
-    gone |= cv2.dilate(upright, around) & _thin(mask.T.copy(), thick).T
+    gone = _dilated(level, 3, 3) & _thin(mask, thick)
+    gone |= _dilated(upright, 3, 3) & _thin(mask.T.copy(), thick).T
     rest = mask & (1 - gone)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
     lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
@@ -261,28 +261,36 @@ def pen_width(ink: Floats | Bytes) -> float:
 
 def _thin(mask: Bytes, thick: int) -> Bytes:
     """What is no higher than a printed line is wide."""
-    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-    return np.asarray(mask & (1 - solid), np.uint8)
+    return mask & (1 - _opened(mask, thick, 1))
+
+
+def _opened(mask: Bytes, rows: int, columns: int) -> Bytes:
+    kernel = np.ones((rows, columns), np.uint8)
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), np.uint8)
+
+
+def _dilated(mask: Bytes, rows: int, columns: int) -> Bytes:
+    return np.asarray(cv2.dilate(mask, np.ones((rows, columns), np.uint8)), np.uint8)
 
 
 def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
     """Long thin level lines, which may have gaps."""
-    thin = cv2.dilate(_thin(mask, thick), np.ones((3, 1), np.uint8))
+    thin = _dilated(_thin(mask, thick), 3, 1)
     short = min(round(0.5 * RULE_LENGTH * height), round(0.4 * mask.shape[1]))
     found = np.zeros_like(mask)
     for slope in RULE_SLOPES:
         turned = _sheared(thin, slope) if slope else thin
-        runs = cv2.morphologyEx(turned, cv2.MORPH_OPEN, np.ones((1, max(3, short)), np.uint8))
+        runs = _opened(turned, 1, max(3, short))
         if runs.any():
             found |= _sheared(runs, -slope) if slope else runs
     if not found.any():
         return found
     closed = _closed(found, 0.7 * height)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
     kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
     kept[0] = False
-    return found * kept[labels].astype(np.uint8)
+    return np.asarray(found * kept[labels], np.uint8)
 
 
 def _closed(lines: Bytes, gap: float, *, edge: int = 0) -> Bytes:
@@ -320,7 +328,7 @@ def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
             starts = near[rows, max(0, x - reach) : x + reach].any()
             kept[number] = starts and near[rows, max(0, x + w - reach) : x + w + reach].any()
     kept[0] = False
-    return lines * kept[labels].astype(np.uint8)
+    return np.asarray(lines * kept[labels], np.uint8)
 
 
 def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
@@ -331,14 +339,14 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     level, upright = rules
     if not (level.any() and upright.any()):
         return []
-    columns = cv2.dilate(upright.max(axis=0, keepdims=True), np.ones((1, 7), np.uint8))
+    columns = _dilated(upright.max(axis=0, keepdims=True), 1, 7)
     bridged = _closed((upright | level).T.copy(), 0.9 * height, edge=1).T
     level = _closed(level, 0.6 * height, edge=1)
     upright = bridged * columns
-    walls = cv2.dilate(level | upright, np.ones((3, 3), np.uint8))
+    walls = _dilated(level | upright, 3, 3)
     walls[[0, -1]] = 1
     walls[:, [0, -1]] = 1
-    count, _, stats, _ = cv2.connectedComponentsWithStats(1 - walls, connectivity=4)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(1 - walls, connectivity=4)
     found = []
     for x, y, w, h, area in stats[1:].tolist():
         if area < 0.8 * w * h or h < 0.9 * height or w < 0.5 * height or h > 5 * height:
@@ -349,7 +357,7 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     kept = []
     for row in rows_of(found):
         boxes = [found[number] for number in row]
-        if any(b[0] - a[2] < 0.4 * height for a, b in zip(boxes, boxes[1:], strict=False)):
+        if any(b[0] - a[2] < 0.4 * height for a, b in pairwise(boxes)):
             kept += boxes
     return kept
 

@@ -6,6 +6,7 @@ than digits, and the lattice decides later which of them are right. Lengths coun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import BOX_SIZE, MARKER, STROKE, Canvas, Floats, frame
 from lenet_digits.reading.page import Box, Page, pen_width, rows_of
-from lenet_digits.reading.pictures import Bytes, UnreadableImageError
+from lenet_digits.reading.pictures import UnreadableImageError
 
 MOST_PARTS = 1000  # separate marks on a page: the limit on time and memory
 MOST_PIECES = 160  # of one line: that is about fifty digits
@@ -69,14 +70,17 @@ class Part:
 
     @property
     def height(self) -> int:
+        """In pixels."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """In pixels."""
         return self.right - self.left
 
     @property
     def middle(self) -> tuple[float, float]:
+        """The box's centre: x and y."""
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 
@@ -103,10 +107,10 @@ def lines_of(page: Page) -> list[Pieces]:
         raise UnreadableImageError(
             f"The picture holds more than {MOST_PARTS} separate marks; cut it to the numbers."
         )
-    found = []
+    found: list[Pieces] = []
     for group, slope, cells in _groups(parts, page):
         if len(found) < MOST_LINES:
-            pieces = _cut(page, labels, group, slope, cells)
+            pieces = _cut(page, np.asarray(labels, np.int32), group, slope, cells)
             if pieces is not None:
                 found.append(pieces)
     return found
@@ -263,7 +267,7 @@ def _cut(
     slant = _slant(columns, level, h)
     upright = columns + np.rint(slant * (level - level.max() / 2)).astype(np.intp)
     upright -= upright.min()
-    owners = owner[rows, columns] - 1
+    owners = owner[rows, columns].astype(np.intp) - 1
     values = ink[rows, columns]
     merged = _merged(owners, upright, level, len(group), np.array(cells), h)
     piece_of, part_of, severed = _pieces(merged[owners], upright, level, values, h, pen)
@@ -373,7 +377,7 @@ def _pieces(
         walls[starts[wide] - 1] = True
         walls[-1] = True
         strip[:, walls] = 100.0
-        costs, paths = _seams(strip, pen)
+        costs, paths = _seams(strip)
         for group in np.flatnonzero(wide):
             begin, end = starts[group], starts[group] + widths[group]
             seeds = _seeds(costs[begin:end], h, pen)
@@ -399,12 +403,12 @@ def _pieces(
     return rank[piece], part_of[order], severed[order]
 
 
-def _seams(strip: Floats, pen: float):  # type: ignore[no-untyped-def]
+def _seams(strip: Floats) -> tuple[Floats, Callable[[int], Ints]]:
     """The least ink on a seam from top to bottom through each column at half height.
 
     Returns the cost by column, and a function from a column to the seam's column by row.
     """
-    height, width = strip.shape
+    height = len(strip)
     middle = height // 2
 
     def half(rows: Floats) -> tuple[Floats, NDArray[np.int8]]:
@@ -467,7 +471,7 @@ def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -
     n = np.bincount(piece, minlength=count).astype(np.float64)
     mx, my = np.bincount(piece, x) / n, np.bincount(piece, y) / n
     dx, dy = x - mx[piece], y - my[piece]
-    xx, yy = np.bincount(piece, dx * dx), np.bincount(piece, dy * dy)
+    yy = np.bincount(piece, dy * dy)
     xy = np.bincount(piece, dx * dy)
     lean = -xy / np.maximum(yy, 1e-6)  # the shear that makes the piece upright
     others = np.flatnonzero(tall)

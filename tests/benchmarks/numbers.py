@@ -1,15 +1,16 @@
 """Measures `read` on numbers written by real people; trains and tunes nothing.
 
-PATH holds a folder per set with a ``manifest.csv`` (columns file, label, source, writer, notes). The
-label is the digits in reading order, lines separated by ``/``; ``text=`` in the notes has the marks
-between them, where they are known.
+PATH holds a folder per set with a ``manifest.csv`` (columns file, label, source, writer, notes).
+The label is the digits in reading order, lines separated by ``/``; ``text=`` in the notes has the
+marks between them, where they are known.
 
 python -m tests.benchmarks.numbers PATH [--digits PATH_OF_SINGLE_DIGITS] [--part tune|check|all]
        [--sets pen_rows ...] [--limit N] [--sheets FOLDER] [--json FILE]
        [--adapter NAME="command"]...
 
-Each set is parted by writer and source into one half to tune on and one to check with. An adapter is another system; see ``tests/benchmarks/realworld.py``. What it says
-of a picture is reduced to its digits.
+Each set is parted by writer and source into one half to tune on and one to check with. An adapter
+is another system; see ``tests/benchmarks/realworld.py``. What it says of a picture is reduced to
+its digits.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tests.benchmarks.realworld import HEADLINE, read_manifest, run_adapter, share
 
 from lenet_digits.reading.numbers import Read, Reading, read, read_upright
 from lenet_digits.reading.page import PAGE_SIZE
 from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import predict, shipped_network
+from tests.benchmarks.realworld import HEADLINE, read_manifest, run_adapter, share
 
 SETS = (
     "pen_rows",
