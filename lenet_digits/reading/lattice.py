@@ -36,7 +36,7 @@ class Costs:
     severed: float = 0.62  # for each pen width of ink that a cut severs
     sliver: float = 2.5  # for a 1 on either side of such a cut: it may be a part of a 0 or a 4
     gap: float = 9.60  # for each digit height of gap inside a digit
-    joined: float = 1.34  # for each gap inside a digit
+    joined: float = 0.87  # for each gap inside a digit
     point: float = 0.21  # for a point
     dash: float = 3.32  # for a dash
     slash: float = 2.14  # for a slash
