@@ -153,7 +153,8 @@ def best_paths(arcs: Arcs, costs: Costs = COSTS, *, digits: int | None = None) -
     if not paths:
         return []
     paths = _measured_again(arcs, costs, paths, digits)
-    if digits is None and not _is_number(arcs, paths[0]):
+    in_cells = bool((arcs.pieces.cells >= 0).any())  # boxes are printed for numbers
+    if digits is None and not in_cells and not _is_number(arcs, paths[0]):
         steps = (
             replace(step, label="other" if isinstance(step.label, int) else step.label)
             for step in paths[0].steps
