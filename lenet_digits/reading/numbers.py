@@ -33,6 +33,7 @@ UNREAD = "·"  # stands for ink before or between digits that is not a digit
 # A confidence is what the lattice says, put right on the tune split of the open number sets,
 # 2026-11: slope and offset of its log odds.
 SLOPE, OFFSET = 0.47, -0.38
+MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
 CERTAIN = 0.85  # sure digits for each part, from which it surely stands upright
@@ -337,7 +338,9 @@ def any_digit(paths: list[Path]) -> bool:
 
 
 def _is_compact(pieces: Pieces) -> bool:
-    """Whether the ink of a line is no wider than one digit may be."""
+    """Whether the ink of a line may be one digit: no wider than that, and of a few parts."""
+    if _tall_parts(pieces) > MOST_BROKEN:
+        return False
     left, top = pieces.boxes[:, :2].min(axis=0)
     right, bottom = pieces.boxes[:, 2:].max(axis=0)
     return bool(right - left <= 1.6 * (bottom - top))
