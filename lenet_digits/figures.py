@@ -1,7 +1,6 @@
-"""Figures from results: curves, samples, probabilities, confusion, reliability, steps, mistakes.
+"""Draws figures from results: curves, samples, confusion, reliability, steps, mistakes.
 
-Knows how results look on paper; knows nothing of files to read, of training or of the command line.
-Every function returns a `matplotlib.figure.Figure` and touches neither pyplot nor a screen.
+Every function returns a `matplotlib.figure.Figure` and uses neither pyplot nor a screen.
 """
 
 from __future__ import annotations
@@ -18,13 +17,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lenet_digits.model import NUM_CLASSES
+from lenet_digits.model import NUM_CLASSES, LeNet5
 from lenet_digits.reading.canvas import CanvasSteps
+from lenet_digits.reading.framing import Canvas, Floats
+from lenet_digits.reading.inside import Activations, activations, occlusion
 from lenet_digits.reading.prediction import Prediction, percent
 from lenet_digits.storage.files import write_atomically
 from lenet_digits.training.evaluation import BINS, Evaluation, Reliability, wilson
@@ -34,6 +36,8 @@ from lenet_digits.training.mnist import Digits
 PAPER, INK, TEAL, PALE, RED = "#fbfaf7", "#1d2b2a", "#2f6f6a", "#b9c7c5", "#b5482f"
 INK_ON_PAPER = LinearSegmentedColormap.from_list("ink on paper", [PAPER, INK])
 RIGHT_ANSWERS = LinearSegmentedColormap.from_list("right answers", [PAPER, "#8fb8b2"])
+ACTIVATION = LinearSegmentedColormap.from_list("activation", [RED, PAPER, INK])  # from -1 to 1
+EVIDENCE = LinearSegmentedColormap.from_list("evidence", [RED, "#f1ece0", TEAL])  # against and for
 WRONG_ANSWERS = LinearSegmentedColormap.from_list("wrong answers", ["#f7e3dc", RED])
 
 DPI = 150  # a figure 7 inches wide has 1,050 pixels: sharp at the width of a README
@@ -64,7 +68,7 @@ MISTAKES_SHOWN = 150
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a figure in the format its file name ends in; it appears whole or not at all.
+    """Write a figure in the format that the file name ends in. It appears whole or not at all.
 
     Raises ValueError for a name that ends in none of `FORMATS`, OSError where it cannot be written.
     """
@@ -93,7 +97,7 @@ def plot_cost(epochs: Sequence[EpochRecord]) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def plot_accuracy(epochs: Sequence[EpochRecord], *, digits: str = "the test digits") -> Figure:
-    """The accuracy on the test digits, or on whichever ``digits`` names, against epochs."""
+    """The accuracy on the test digits, or on the digits that ``digits`` names, against epochs."""
     figure = _curve(
         f"Accuracy on {digits}",
         epochs,
@@ -137,7 +141,7 @@ def plot_samples(digits: Digits, *, title: str = "", columns: int = 10) -> Figur
 
 @matplotlib.rc_context(STYLE)
 def plot_mistakes(digits: Digits, answers: Tensor) -> Figure:
-    """A page of the digits that were read wrong, each headed by its label and the answer.
+    """A page of the digits that were read wrong, each below its label and the answer.
 
     ``answers``: (N,) integers in 0..9. The first `MISTAKES_SHOWN` are shown.
     """
@@ -172,7 +176,7 @@ def _page(
 
 @matplotlib.rc_context(STYLE)
 def plot_probabilities(prediction: Prediction) -> Figure:
-    """The ten probabilities as bars, the answer's in a colour of its own."""
+    """The ten probabilities as bars. The answer's bar has its own colour."""
     figure = Figure(figsize=(5, 2.6))
     axes = figure.add_subplot(title=_verdict(prediction))
     _bars(axes, prediction)
@@ -276,16 +280,20 @@ def plot_reliability(results: Mapping[str, Reliability]) -> Figure:
 
 
 @matplotlib.rc_context(STYLE)
-def plot_steps(pictures: Sequence[tuple[str, CanvasSteps, Prediction]]) -> Figure:
-    """How pictures were read, a row each: the picture, every step to the canvas, the bars.
+def plot_steps(
+    pictures: Sequence[tuple[str, CanvasSteps, Prediction]], *, model: LeNet5 | None = None
+) -> Figure:
+    """How pictures were read, a row each: every step to the canvas, the network's view, the bars.
 
-    ``pictures``: name, steps and prediction of each.
+    The network's view is C1's six maps, and the ink that mattered to the answer.
+
+    Args:
+        pictures: name, steps and prediction of each.
+        model: the network that read them; by default the shipped one.
     """
-    names = [name for name, _ in pictures[0][1].named()]
-    figure = Figure(figsize=(1.75 * len(names) + 3, 2.1 * len(pictures)))
-    grid = figure.add_gridspec(
-        len(pictures), len(names) + 1, width_ratios=[1.0] * len(names) + [1.6]
-    )
+    count = len(pictures[0][1].named()) + 2
+    figure = Figure(figsize=(1.75 * count + 3, 2.1 * len(pictures)))
+    grid = figure.add_gridspec(len(pictures), count + 1, width_ratios=[1.0] * count + [1.6])
     for row, (title, steps, prediction) in enumerate(pictures):
         for column, (name, step) in enumerate(steps.named()):
             axes = figure.add_subplot(grid[row, column])
@@ -300,8 +308,145 @@ def plot_steps(pictures: Sequence[tuple[str, CanvasSteps, Prediction]]) -> Figur
                 )
                 short = title if len(title) <= 26 else f"{title[:12]}…{title[-13:]}"
                 axes.set_xlabel(short, size=8, loc="left", parse_math=False)
+        c1 = figure.add_subplot(grid[row, -3])
+        c1.set_title("C1", size=9)
+        maps = activations(steps, model=model).c1.reshape(2, 3, 28, 28)
+        page = np.pad(maps, [(0, 0), (0, 0), (1, 1), (1, 1)]).swapaxes(1, 2).reshape(60, 90)
+        c1.imshow(page, cmap=ACTIVATION, vmin=-1, vmax=1, interpolation="nearest")
+        mattered = figure.add_subplot(grid[row, -2])
+        mattered.set_title("Ink that mattered", size=9)
+        _show_evidence(mattered, steps.canvas, occlusion(steps, model=model))
+        for axes in (c1, mattered):
+            axes.set(xticks=(), yticks=())
+            axes.spines[:].set_visible(False)
         axes = figure.add_subplot(grid[row, -1])
         axes.set_title(_verdict(prediction), size=9, weight="bold")
         _bars(axes, prediction)
         axes.set(yticks=())
+    return figure
+
+
+# Of `plot_activations`: layer, columns of its maps, and inches of one of its pixels. The maps keep
+# the proportions of their sizes, but the small ones are enlarged so that they can be seen.
+LAYOUT = (
+    ("canvas", 1, 0.042),
+    ("c1", 2, 0.030),
+    ("s2", 2, 0.034),
+    ("c3", 4, 0.036),
+    ("s4", 4, 0.056),
+    ("c5", 10, 0.115),
+    ("f6", 7, 0.150),
+)
+GAP = 0.09  # inches between two maps of a layer
+
+
+@matplotlib.rc_context(STYLE)
+def plot_activations(seen: Activations) -> Figure:
+    """Every layer's answer to one canvas, from left to right, as in figure 2 of the 1998 paper.
+
+    Ink and positive activations are dark, negative ones red, 0 is paper. C5's 120 units are a block
+    of 12 rows of 10, F6's 84 one of 12 rows of 7, as the paper arranges them. The ten bars are the
+    probabilities of the digits.
+    """
+    width, height, space, bottom = 14.2, 4.4, 0.42, 0.35
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    left = 0.25
+    middle = (height - 0.5 - bottom) / 2 + bottom
+    for name, columns, pixel in LAYOUT:
+        maps = np.asarray(getattr(seen, name))
+        if maps.ndim == 1:  # single units, side by side
+            page = maps.reshape(-1, columns)
+            maps, columns, gap = page[None], 1, 0.0
+        else:
+            maps, gap = maps.reshape(-1, *maps.shape[-2:]), GAP
+        count, high, wide = maps.shape
+        rows = -(-count // columns)
+        tall = rows * high * pixel + (rows - 1) * gap
+        for index, image in enumerate(maps):
+            row, column = divmod(index, columns)
+            x = left + column * (wide * pixel + gap)
+            y = middle + tall / 2 - row * (high * pixel + gap) - high * pixel
+            box = (x / width, y / height, wide * pixel / width, high * pixel / height)
+            axes = figure.add_axes(box, label=f"{name} {index}")
+            axes.imshow(image, cmap=ACTIVATION, vmin=-1, vmax=1, interpolation="nearest")
+            axes.set(xticks=(), yticks=())
+            axes.spines[:].set(visible=True, color=PALE, linewidth=0.6)
+        across = columns * wide * pixel + (columns - 1) * gap
+        size = f"{count} of {wide}×{high}" if count > 1 else f"{wide}×{high}"
+        if name in ("c5", "f6"):
+            size = f"{maps.size} units"
+        title = "Canvas" if name == "canvas" else name.upper()
+        _head(figure, left + across / 2, f"{title}\n{size}")
+        left += across + space
+    axes = figure.add_axes((left / width, bottom / height, 0.9 / width, (height - 1.0) / height))
+    exps = np.exp(seen.output - seen.output.max())
+    best = int(seen.output.argmax())
+    colors = [TEAL if digit == best else PALE for digit in range(NUM_CLASSES)]
+    axes.barh(range(NUM_CLASSES), exps / exps.sum(), color=colors)
+    axes.set(xlim=(0, 1), xticks=(), yticks=range(NUM_CLASSES))
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    _head(figure, left + 0.45, "Output\n10 digits")
+    return figure
+
+
+def _head(figure: Figure, inches: float, words: str) -> None:
+    width, height = figure.get_size_inches()
+    figure.text(inches / width, 1 - 0.08 / height, words, ha="center", va="top")
+
+
+@matplotlib.rc_context(STYLE)
+def plot_occlusion(canvas: Canvas, evidence: Floats, *, title: str = "") -> Figure:
+    """Which ink mattered: the canvas, and beside it what `occlusion` says of its ink.
+
+    Args:
+        canvas: (28, 28) in [0, 1].
+        evidence: (28, 28), in nats, as `occlusion` gives it.
+        title: above both, for instance "Which ink makes it a 3 and not an 8".
+    """
+    figure = Figure(figsize=(6.4, 3.2))
+    if title:
+        figure.suptitle(title)
+    left, right = figure.subplots(1, 2)
+    left.imshow(canvas, cmap=INK_ON_PAPER, vmin=0, vmax=1, interpolation="nearest")
+    left.set_title("Canvas", size=10)
+    shown = _show_evidence(right, canvas, evidence)
+    right.set_title("Ink that mattered", size=10)
+    for axes in (left, right):
+        axes.set(xticks=(), yticks=())
+        axes.spines[:].set_visible(False)
+    bar = figure.colorbar(shown, ax=right, shrink=0.8)
+    bar.set_label("nats: for it above 0, against it below", size=8)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _show_evidence(axes: Axes, canvas: Canvas, evidence: Floats) -> AxesImage:
+    """Ink in the colour of its evidence, and paper where there is no ink."""
+    reach = max(float(np.abs(evidence).max()), 1e-6)
+    axes.imshow(np.zeros_like(canvas), cmap=INK_ON_PAPER, vmin=0, vmax=1)
+    ink = np.ma.masked_where(canvas < 0.1, evidence)
+    return axes.imshow(ink, cmap=EVIDENCE, vmin=-reach, vmax=reach, interpolation="nearest")
+
+
+@matplotlib.rc_context(STYLE)
+def plot_kernels(model: LeNet5) -> Figure:
+    """The kernels of 5×5 that the network learned: C1's six, and C3's 16 for each map of S2."""
+    figure = Figure(figsize=(8.2, 3.9))
+    grid = figure.add_gridspec(6, 19)
+    c1, c3 = model.c1.weight.detach().numpy(), model.c3.weight.detach().numpy()
+    for row in range(6):
+        for column, kernel in [(0, c1[row, 0]), *((2 + o, c3[o, row]) for o in range(16))]:
+            axes = figure.add_subplot(grid[row, column])
+            reach = float(np.abs(c1 if column == 0 else c3).max())
+            axes.imshow(kernel, cmap=ACTIVATION, vmin=-reach, vmax=reach)
+            axes.set(xticks=(), yticks=())
+            axes.spines[:].set(visible=True, color=PALE, linewidth=0.6)
+            if row == 0:
+                axes.set_title("C1" if column == 0 else f"{column - 1}", size=8)
+            if column == 2:
+                axes.set_ylabel(f"S2 {row + 1}", size=7, rotation=0, ha="right", va="center")
+    figure.suptitle("Kernels: C1's, and those of C3's 16 maps over the six of S2")
     return figure

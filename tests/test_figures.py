@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from lenet_digits import LeNet5, activations, load_model, occlusion
 from lenet_digits import figures as plotting
 from lenet_digits.reading.canvas import canvas_steps
 from lenet_digits.reading.prediction import Prediction
@@ -111,7 +113,7 @@ def test_the_steps_of_each_picture_are_a_row_of_their_own(tmp_path):
     steps = canvas_steps(picture)
     rows = [("first.png", steps, SEVEN), ("a very long name " * 9 + "$x", steps, NO_DIGIT)]
     figure = plotting.plot_steps(rows)
-    assert len(figure.axes) == 2 * (len(steps.named()) + 1)
+    assert len(figure.axes) == 2 * (len(steps.named()) + 3)
     names = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
     assert names[0] == "first.png"
     assert len(names[1]) == 26
@@ -156,3 +158,61 @@ def test_plotting_leaves_pyplot_and_its_list_of_open_figures_alone():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# Inside the network
+
+
+def three():
+    return canvas_steps(Path(__file__).parent.parent / "examples" / "3-transparent.png")
+
+
+def test_every_map_of_every_layer_is_drawn_with_its_own_values():
+    seen = activations(three())
+    figure = plotting.plot_activations(seen)
+    drawn = {axes.get_label(): axes.images[0].get_array() for axes in figure.axes if axes.images}
+    for layer, count in {"canvas": 1, "c1": 6, "s2": 6, "c3": 16, "s4": 16}.items():
+        maps = np.asarray(getattr(seen, layer)).reshape(count, *getattr(seen, layer).shape[-2:])
+        for index, values in enumerate(maps):
+            assert np.array_equal(drawn[f"{layer} {index}"], values)
+    assert drawn["f6 0"].shape == (12, 7)  # as in the paper
+    assert np.array_equal(drawn["f6 0"].ravel(), seen.f6)
+    bars = figure.axes[-1].patches
+    assert [bar.get_width() for bar in bars].index(max(bar.get_width() for bar in bars)) == 3
+
+
+def test_nothing_of_the_activations_is_drawn_outside_the_figure_or_over_another():
+    figure = plotting.plot_activations(activations(three()))
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert all(0 <= box.x0 < box.x1 <= 1 and 0 <= box.y0 < box.y1 <= 1 for box in boxes)
+    for index, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[index + 1 :])
+
+
+def test_the_ink_that_mattered_is_drawn_with_its_evidence_and_paper_is_not():
+    steps = three()
+    evidence = occlusion(steps, against=8)
+    figure = plotting.plot_occlusion(steps.canvas, evidence, title="3 or 8")
+    shown = figure.axes[1].images[-1].get_array()
+    assert np.array_equal(shown.mask, steps.canvas < 0.1)
+    assert np.array_equal(shown.data, evidence)
+
+
+def test_all_kernels_of_c1_and_c3_are_drawn():
+    model = load_model()
+    figure = plotting.plot_kernels(model)
+    drawn = [axes.images[0].get_array() for axes in figure.axes]
+    assert len(drawn) == 6 + 6 * 16
+    kernels = [*model.c1.weight[:, 0], *model.c3.weight.flatten(0, 1)]
+    for kernel in kernels:
+        assert any(np.array_equal(image, kernel.detach().numpy()) for image in drawn)
+
+
+def test_an_explanation_shows_the_inside_of_the_network_that_read():
+    steps, model = three(), LeNet5().eval()
+    figure = plotting.plot_steps([("3", steps, SEVEN)], model=model)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[-3:-1] == ["C1", "Ink that mattered"]
+    page = figure.axes[-3].images[0].get_array()
+    first = activations(steps, model=model).c1[0]
+    np.testing.assert_allclose(page[1:29, 1:29], first, atol=1e-6)

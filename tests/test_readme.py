@@ -42,7 +42,7 @@ def test_every_command_in_it_is_one_the_command_line_knows():
 
 def test_it_tells_how_to_run_and_how_to_test_in_one_command_each():
     assert "pip install . && lenet-digits predict examples/\n" in blocks("sh")[1]
-    assert blocks("sh")[2] == 'pip install ".[test]" && pytest\n'
+    assert 'pip install ".[test]" && pytest\n' in blocks("sh")
 
 
 def test_whatever_it_links_to_is_there():

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from lenet_digits.reading.canvas import CanvasSteps
+from lenet_digits.reading.display import data_url
 from lenet_digits.reading.pictures import UnreadableImageError
 from lenet_digits.reading.prediction import WORTH_MENTION, Prediction, percent
 
@@ -45,7 +43,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
         "digit": prediction.digit,
         "probabilities": prediction.probabilities,
         "shares": [percent(share) for share in prediction.probabilities],
-        "canvas": _data_url(steps.canvas),
+        "canvas": data_url(steps.canvas),
         "steps": _steps(steps),
         "discarded": discarded if steps.discarded >= WORTH_MENTION else "",
     }
@@ -64,25 +62,10 @@ def _steps(steps: CanvasSteps) -> list[dict[str, str]]:
         {
             "name": name,
             "about": _ABOUT_STEPS.get(name, ""),
-            "image": _data_url(image, box=steps.box if name == "Ink" else None),
+            "image": data_url(image, box=steps.box if name == "Ink" else None),
         }
         for name, image in steps.named()
     ]
-
-
-def _data_url(image: NDArray[Any], *, box: tuple[int, int, int, int] | None = None) -> str:
-    """An image, uint8 or float in [0, 1], as a PNG data URL, with a box drawn around the ink."""
-    pixels = image if image.dtype == np.uint8 else np.asarray(image * 255 + 0.5, np.uint8)
-    picture = Image.fromarray(pixels)
-    if box is not None:
-        picture = picture.convert("RGB")
-        left, top, right, bottom = box
-        ImageDraw.Draw(picture).rectangle(
-            (left - 2, top - 2, right + 1, bottom + 1), outline="#e8836b", width=2
-        )
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def from_data_url(url: Any) -> bytes:

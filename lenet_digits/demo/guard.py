@@ -159,7 +159,7 @@ def _replacing(old: bytes, new: bytes, send: Send) -> Send:
 
 
 def _place(scope: Scope) -> str:
-    """What is asked for of Gradio's API, "" if the page is; a 404 if neither is offered."""
+    """The part of Gradio's API that is asked for, or "" for the page. A 404 if we offer neither."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     method = scope["method"].replace("HEAD", "GET")
     if method == "GET" and PAGE.fullmatch(path):
@@ -167,27 +167,27 @@ def _place(scope: Scope) -> str:
     place = path.removeprefix(API).removesuffix("/")
     if path.startswith(API) and method in OFFERED and re.fullmatch(OFFERED[method], place):
         return place
-    raise HTTPException(404, "There is no such thing here; /gradio_api/info says what there is.")
+    raise HTTPException(404, "This address does not exist. /gradio_api/info lists those that do.")
 
 
 def _check_room(folder: Path, size: int) -> None:
-    """Refuses what would fill the disk; uploads of before are deleted within minutes."""
+    """Refuses an upload that would fill the disk. Older uploads are deleted within minutes."""
     disk = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
     if disk.free - size < min(RESERVE, disk.total // 10):
         raise HTTPException(503, BUSY)
 
 
 def _check_headers(scope: Scope, *, others_see: bool) -> None:
-    """Refuses headers that say two things, and drops those that Gradio would believe in vain.
+    """Refuses headers that contradict each other, and drops those that Gradio must not believe.
 
-    It takes its own address from them. The page tells it to its asker alone, and needs it where a
-    proxy is in between; what a call tells it, it may tell other callers.
+    Gradio takes its own address from the headers. The page needs that behind a proxy, and shows the
+    address only to the visitor who sent it. A call to the API could show it to other callers.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     names = {name for name, _ in headers}
     hosts = [value for name, value in headers if name in (b"host", b"x-forwarded-host")]
     if not all(map(HOSTS.fullmatch, hosts)) or names >= {b"content-length", b"transfer-encoding"}:
-        raise HTTPException(400, "The headers contradict each other, or name a host that is none.")
+        raise HTTPException(400, "The headers contradict each other, or their host is not valid.")
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
         raise HTTPException(431, f"The headers may have {MAX_HEADERS // 2**10} kB.")
     dropped = {b"x-gradio-server"} | ({b"host", b"x-forwarded-host"} if others_see else set())
@@ -195,7 +195,7 @@ def _check_headers(scope: Scope, *, others_see: bool) -> None:
 
 
 def refusal(request: Request, error: Exception) -> JSONResponse:
-    """A status and a sentence for any error: the caller's fault unless it can have been ours.
+    """A status and a sentence for any error. It counts as the caller's fault unless it may be ours.
 
     Gradio lets calls that it cannot parse fail somewhere within. That is not so if the error comes
     from the operating system, or has passed through this package's own code.
@@ -231,9 +231,9 @@ async def swept(app: Any) -> AsyncIterator[None]:
 
 
 def sweep(app: Any, *, kept: float) -> None:
-    """Deletes what Gradio forgets: odd uploads, empty folders, notes of answers never fetched.
+    """Deletes what Gradio forgets: stray uploads, empty folders, records of answers never fetched.
 
-    To be called in the app's event loop alone: no upload must lose its folder while it arrives.
+    Call it only in the app's event loop, so that no upload loses its folder while it arrives.
 
     Args:
         app: Gradio's; everything in its folder of uploads is the app's own.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a pla
     "4-pencil",
     "7-corner",
 )
+
+TELEMETRY = "HF_HUB_DISABLE_TELEMETRY"
 
 log = logging.getLogger(__name__)
 
@@ -255,9 +258,14 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
         steps = likeliest(canvas_steps(picture), model=model)
         return describe(predict_steps(steps, model=model), steps)
 
+    before = os.environ.get(TELEMETRY)
     with gr.Blocks(
         title="lenet-digits", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT)
     ) as demo:
+        if before is None:  # Gradio sets it; the process is not ours but the caller's
+            os.environ.pop(TELEMETRY, None)
+        else:
+            os.environ[TELEMETRY] = before
         gr.HTML(static_file("header.html"), apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Sketchpad"):
@@ -274,7 +282,7 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
                     _about(
                         weights_note,
                         _metrics(),
-                        sees_nondigits=model is None or model.sees_nondigits,
+                        sees_nondigits=model is None or getattr(model, "sees_nondigits", False),
                     ),
                     js_on_load=FILL_IN_ORIGIN,
                     apply_default_css=False,

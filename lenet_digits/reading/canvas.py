@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lenet_digits.reading.display import figures_html
 from lenet_digits.reading.framing import (
     IMAGE_SIZE,
     Canvas,
@@ -58,6 +59,9 @@ class CanvasSteps:
             ("Ink", self.ink),
             ("Canvas", self.canvas),
         ]
+
+    def _repr_html_(self) -> str:
+        return figures_html(self.named())
 
 
 def two_canvases(steps: CanvasSteps) -> tuple[list[Canvas], bool]:

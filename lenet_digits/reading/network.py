@@ -89,6 +89,25 @@ class Network:
                 list(pool.map(read_every, begins, buffers_of))
         return logits
 
+    def activations(self, canvas: NDArray[Any]) -> dict[str, Floats]:
+        """The activations of every layer for a canvas (28, 28), by name, in natural shapes.
+
+        They are c1 (6, 28, 28), s2 (6, 14, 14), c3 (16, 10, 10), s4 (16, 5, 5), c5 (120,),
+        f6 (84,) and output (10,), all float32.
+        """
+        buffers = Buffers(1)
+        self.forward(canvas[None], buffers)
+        maps = {
+            "c1": _unfold(buffers.c1),
+            "s2": buffers.s2[..., 0].transpose(2, 0, 1),
+            "c3": _unfold(buffers.c3),
+            "s4": buffers.s4[:-1, 0].reshape(5, 5, 16).transpose(2, 0, 1),
+            "c5": buffers.c5[:-1, 0],
+            "f6": buffers.f6[:-1, 0],
+            "output": buffers.output[:, 0],
+        }
+        return {name: np.ascontiguousarray(values) for name, values in maps.items()}
+
     def forward(self, canvases: NDArray[Any], buffers: Buffers) -> None:
         """Compute all activations of canvases (N, 28, 28); logits are `buffers.output`, (10, N)."""
         with np.errstate(all="ignore"):  # as in torch: infinite weights give NaN, not a warning
@@ -139,6 +158,13 @@ def _average(quads: Floats, pooled: Floats) -> None:
     np.matmul(
         quarters, quads.reshape(height, width, 4, -1), out=pooled.reshape(height, width, 1, -1)
     )
+
+
+def _unfold(quads: Floats) -> Floats:
+    """One canvas's quads, (H, W, 4 * O, 1), as maps (O, 2 * H, 2 * W)."""
+    height, width, count, _ = quads.shape
+    maps = quads.reshape(height, width, 2, 2, count // 4).transpose(4, 0, 2, 1, 3)
+    return maps.reshape(count // 4, 2 * height, 2 * width)
 
 
 def multiply(left: Floats, right: Floats, out: Floats) -> None:

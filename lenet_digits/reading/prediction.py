@@ -121,6 +121,17 @@ def shipped_network() -> Network:
     return Network(load_safetensors(content), sees_nondigits=sees_nondigits(content))
 
 
+def network_of(model: LeNet5 | None) -> LeNet5 | Network:
+    """The model given, or else the shipped network. TypeError if the model cannot read pictures."""
+    network = shipped_network() if model is None else model
+    if not hasattr(network, "logits") or isinstance(network, type):
+        raise TypeError(
+            f"{getattr(network, '__name__', type(network).__name__)} cannot read pictures: give a "
+            "LeNet5 object, as load_model returns it. A wrapped one is in the wrapper's .module."
+        )
+    return network
+
+
 def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mnist") -> Prediction:
     """Read the one digit in a picture.
 
@@ -146,7 +157,7 @@ def predict_steps(steps: CanvasSteps, *, model: LeNet5 | None = None) -> Predict
 
 def likeliest(steps: CanvasSteps, *, model: LeNet5 | None = None) -> CanvasSteps:
     """The steps that `predict_steps` goes by, of these and their alternatives."""
-    return _chosen([steps], _network(model))[0][0] if steps.alternatives else steps
+    return _chosen([steps], network_of(model))[0][0] if steps.alternatives else steps
 
 
 @overload
@@ -237,7 +248,7 @@ def _answers(
 
 
 def _predictions(pictures: list[CanvasSteps], model: LeNet5 | None) -> list[Prediction]:
-    network = _network(model)
+    network = network_of(model)
     chosen, logits = _chosen(pictures, network)
     with np.errstate(under="ignore"):  # a probability may be smaller than a float can hold
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -296,16 +307,6 @@ def _odds_of_several(steps: CanvasSteps, score: float, network: Network | LeNet5
     limit = (PART_APART, APART_TO_ONE) if apart else (PART_TOUCHING, TOUCHING_TO_ONE)
     two = parts < min(limit[0], limit[1] * score)
     return max(1 / parts, np.nextafter(1, 2)) if two and parts > 0 else 0.0
-
-
-def _network(model: LeNet5 | None) -> Network | LeNet5:
-    network = shipped_network() if model is None else model
-    if not hasattr(network, "logits") or isinstance(network, type):
-        raise TypeError(
-            f"{getattr(network, '__name__', type(network).__name__)} cannot read pictures: give a "
-            "LeNet5 object, as load_model returns it. A wrapped one is in the wrapper's .module."
-        )
-    return network
 
 
 def _logits(canvases: list[Canvas], network: Network | LeNet5) -> NDArray[np.float64]:

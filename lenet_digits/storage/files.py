@@ -6,25 +6,29 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_BYTES = 4 * 2**20  # a file of LeNet-5's 61,706 float32 weights has 0.25 MiB
 
 
 class WeightsError(ValueError):
-    """Weights that are not LeNet-5's, or not the ones that they should be."""
+    """A file that does not hold LeNet-5's weights, or not the weights that it should hold."""
 
 
 def read_weights(path: Path) -> bytes:
-    """The content of a file of weights, from one reading: what replaces it meanwhile is not seen.
+    """The bytes of a weights file, read in one go, so that two files are never mixed.
 
     Raises:
         FileNotFoundError: there is no such file.
-        WeightsError: it is no regular file, may not be read, is too large or a Git LFS pointer.
+        WeightsError: it is not a regular file, cannot be read, is too large, or is a Git LFS
+            pointer.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a device would never end
                 raise WeightsError(f"{path} is not a regular file.")
             content = file.read(MAX_BYTES + 1)
@@ -54,13 +58,23 @@ def write_atomically(path: str | PathLike[str], content: bytes) -> None:
 
     Raises OSError where it cannot be written, or would take the place of a device or a pipe.
     """
+    with written_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file to write to; it appears under its name when the block ends, or not at all.
+
+    Raises OSError where it cannot be written, or would take the place of a device or a pipe.
+    """
     target = Path(path)
     if target.exists() and not target.is_file():
         raise OSError(errno.EEXIST, "not a regular file", str(target))
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -70,13 +84,13 @@ def write_atomically(path: str | PathLike[str], content: bytes) -> None:
 
 
 def exists(path: str | PathLike[str]) -> bool:
-    """Whether there is such a file, or one may not even look, or no file can be called that."""
+    """Whether there is such a file. Also True where the system does not allow us to look."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
         return True
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting, as for someone to write into a pipe."""
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting: a pipe would wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """MNIST is neither on this disk, whole, nor to be had from the network."""
+    """MNIST is not complete on this disk, and could not be downloaded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Digits:
 
 
 def default_root() -> Path:
-    """Where MNIST is kept: ``LENET_DIGITS_DATA`` if set, else a cache directory of the user's."""
+    """Where MNIST is kept: ``LENET_DIGITS_DATA`` if set, else the user's cache directory."""
     if configured := os.environ.get("LENET_DIGITS_DATA"):
         return Path(configured).expanduser()
     return platformdirs.user_cache_path("lenet-digits")

@@ -65,7 +65,8 @@ def test_sixteen_threads_that_import_load_and_predict_at_once_get_right_answers(
 
 
 FORKS = """
-from lenet_digits import predict, predict_many, prediction
+from lenet_digits import predict, predict_many
+from lenet_digits.reading import prediction
 expected = [answer.digit for answer in predict_many(pages)]
 done = threading.Event()
 def load():  # again and again, so that every fork comes amid it
@@ -149,7 +150,8 @@ def test_ctrl_c_ends_predict_many_at_once_and_does_no_harm() -> None:
 
 
 ALARMS = """
-from lenet_digits import predict, prediction
+from lenet_digits import predict
+from lenet_digits.reading import prediction
 expected = [predict(page).probabilities for page in pages]
 rung, wrong = 0, 0
 def ring(*_):
@@ -226,9 +228,9 @@ for wrong in (b"", np.zeros((9, 9)), "nowhere.png"):
     try: lenet_digits.predict(wrong)
     except ValueError: pass
 check("failing")
-from lenet_digits.training import Recipe
-import lenet_digits.training
-lenet_digits.training.DRAWN_POOL = 60
+from lenet_digits.training import loop
+from lenet_digits.training.recipes import Recipe
+loop.DRAWN_POOL = 60
 digits = lenet_digits.load_mnist(sys.argv[1], download=False)
 recipe = Recipe(epochs=1, ema=0.9, distortion=1.0, drawn=0.5, nondigits=0.5, cosine=True)
 lenet_digits.train(digits, recipe=recipe, limit=100, output=sys.argv[2])

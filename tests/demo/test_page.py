@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import os
+import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +158,30 @@ def test_a_data_url_that_is_too_long_is_refused(demo: Any, client: Any) -> None:
     assert "larger than 20 MB" in answer["note"]
 
 
+def test_a_mounted_page_leaves_the_process_as_it_was(demo: Any, seven: Path) -> None:
+    """`launch` owns its process; a page within another program's server does not."""
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    def state() -> tuple[object, ...]:
+        return (
+            torch.get_num_threads(),
+            dict(os.environ),
+            [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+            tempfile.gettempdir(),
+            logging.root.level,
+        )
+
+    with others_litter():
+        import gradio as gr
+
+        before = state()
+        app = gr.mount_gradio_app(FastAPI(), demo.page.build_demo(LeNet5().eval()), path="/")
+        with TestClient(app) as http:
+            assert ask(http, data_url(seven.read_bytes()))["verdict"] == "digit"
+            assert state() == before
+
+
 # The API ---------------------------------------------------------------------------------------
 
 
@@ -290,7 +318,8 @@ def test_the_app_starts_without_its_figures(
     if content is not None:
         (tmp_path / METRICS_FILE).write_text(content)
     monkeypatch.setattr(demo.page, "weights_directory", lambda: tmp_path)
-    page = json.dumps(demo.page.build_demo().get_config_file()["components"])
+    with others_litter():
+        page = json.dumps(demo.page.build_demo().get_config_file()["components"])
     assert "missing or damaged" in page
 
 

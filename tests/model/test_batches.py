@@ -85,6 +85,21 @@ def test_a_batch_without_pictures_is_an_error_that_names_its_columns() -> None:
         BatchPredictor()({"path": [], "size": []})
 
 
+@pytest.mark.parametrize("name", ["digit", "confidence", "is_digit", "outlier_score", "error"])
+def test_a_column_of_the_callers_is_not_overwritten(batch: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=f"has a column '{name}' already"):
+        BatchPredictor()(batch | {name: np.arange(5)})
+
+
+def test_where_nobody_knows_the_column_says_so(batch: dict[str, Any], tmp_path: Path) -> None:
+    save_weights(load_model(), tmp_path / "m.pth")
+    answers = BatchPredictor(weights=str(tmp_path / "m.pth"))(batch)
+    assert answers["is_digit"].tolist() == [-1] * 5
+    assert answers["is_digit"].dtype == np.int8
+    assert np.isnan(answers["outlier_score"]).all()
+    assert answers["digit"].tolist() == BatchPredictor()(batch)["digit"].tolist()
+
+
 def test_weights_and_method_are_passed_on(batch: dict[str, Any], tmp_path: Path) -> None:
     model = load_model()
     with torch.no_grad():

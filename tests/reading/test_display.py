@@ -1,0 +1,46 @@
+"""In a notebook, steps and activations are pictures that a person would look at."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_digits import activations, canvas_steps
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "3-transparent.png"
+
+
+def pictures(html: str) -> dict[str, np.ndarray]:
+    """The pictures in HTML, by their alternative text."""
+    found = re.findall(r'alt="([^"]*)" src="data:image/png;base64,([^"]*)"', html)
+    return {
+        name: np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for name, data in found
+    }
+
+
+def test_steps_show_each_step_as_a_picture() -> None:
+    steps = canvas_steps(EXAMPLE)
+    shown = pictures(steps._repr_html_())
+    assert list(shown) == [name for name, _ in steps.named()]
+    assert np.array_equal(shown["Canvas"], np.rint(steps.canvas * 255))
+
+
+def test_activations_show_each_layer_as_a_picture() -> None:
+    seen = activations(EXAMPLE)
+    shown = pictures(seen._repr_html_())
+    assert list(shown) == ["Canvas", "C1", "S2", "C3", "S4", "C5", "F6"]
+    assert shown["F6"].shape == (12, 7)
+    assert shown["F6"].ravel() / 127.5 - 1 == pytest.approx(seen.f6, abs=0.01)
+    assert shown["C1"][:28, :28] / 127.5 - 1 == pytest.approx(seen.c1[0], abs=0.01)
+    assert shown["C1"][29:57, 29:57] / 127.5 - 1 == pytest.approx(seen.c1[4], abs=0.01)
+
+
+def test_what_a_notebook_shows_is_small() -> None:
+    assert len(canvas_steps(EXAMPLE)._repr_html_()) < 100_000
+    assert len(activations(EXAMPLE)._repr_html_()) < 30_000
