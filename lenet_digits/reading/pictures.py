@@ -48,27 +48,32 @@ class NoInkError(ValueError):
     """The picture holds no ink: it is blank, or all of it is noise, ruling or border."""
 
 
-def read(image: ImageInput) -> Bytes:
+def read(image: ImageInput, *, fine_size: int = FINE_SIZE) -> Bytes:
     """The picture, upright, alpha composited over the paper it implies: (H, W, 3) uint8.
 
-    A large one is reduced to about `FINE_SIZE`. See `canvas_steps` for what is read, and errors.
+    One whose longest side has more than `fine_size` pixels is reduced to about that many. See
+    `canvas_steps` for what is read, and errors.
     """
     if isinstance(image, Image.Image):
         page = image
     elif hasattr(image, "__array__") or hasattr(image, "cpu"):
-        return _from_array(image)
+        return _from_array(image, fine_size)
     else:
         page = _open(image)
     _check_size(page.width, page.height)
     try:
         if page is not image:
-            page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
+            page.draft("RGB", (fine_size, fine_size))  # JPEG: decode at a fraction of the size
         page.load()
+<<<<<<< HEAD
         page = _thinned(_in_common_mode(page))
+=======
+        page = _thinned(page, fine_size)
+>>>>>>> numE
         if page.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would only be copied
             page = ImageOps.exif_transpose(page)
         if page.mode in ("I", "F") or page.mode.startswith("I;16"):
-            return _from_array(np.asarray(page))
+            return _from_array(np.asarray(page), fine_size)
         if page.has_transparency_data:
             return _on_paper(page.convert("RGBA"))
         return np.asarray(page if page.mode == "RGB" else page.convert("RGB"))
@@ -218,6 +223,7 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
+<<<<<<< HEAD
 def _in_common_mode(page: Image.Image) -> Image.Image:
     """A picture in a mode that Pillow can convert to RGB and reduce."""
     if page.mode == "La":
@@ -235,6 +241,11 @@ def _in_common_mode(page: Image.Image) -> Image.Image:
 def _thinned(page: Image.Image) -> Image.Image:
     """A large picture, averaged to about `FINE_SIZE`, lest each step copy all of its pixels."""
     factor = max(page.size) // FINE_SIZE
+=======
+def _thinned(page: Image.Image, fine_size: int) -> Image.Image:
+    """A large picture, averaged to about `fine_size`, so that no step copies all of its pixels."""
+    factor = max(page.size) // fine_size
+>>>>>>> numE
     if factor < 2:
         return page
     if page.mode in ("1", "P", "PA"):
@@ -248,7 +259,7 @@ def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _from_array(image: Any) -> Bytes:
+def _from_array(image: Any, fine_size: int) -> Bytes:
     """An array or tensor as a picture; see `canvas_steps` for shapes and ranges."""
     try:
         if hasattr(image, "detach"):
@@ -282,6 +293,7 @@ def _from_array(image: Any) -> Bytes:
         )
     _check_size(values.shape[1], values.shape[0])
     pixels = _to_bytes(values)
+<<<<<<< HEAD
     if planes_first and pixels.ndim == 3 and not _are_planes_alike(pixels):
         count, size = pixels.shape[2], f"{pixels.shape[0]}, {pixels.shape[1]}"
         raise UnreadableImageError(
@@ -289,8 +301,11 @@ def _from_array(image: Any) -> Bytes:
             f"in colour: read them with predict_many, or give one in colour as ({size}, {count})."
         )
     if pixels.ndim == 3 and pixels.shape[2] == 3 and max(pixels.shape) < 2 * FINE_SIZE:
+=======
+    if pixels.ndim == 3 and pixels.shape[2] == 3 and max(pixels.shape) < 2 * fine_size:
+>>>>>>> numE
         return np.ascontiguousarray(pixels)
-    page = _thinned(Image.fromarray(pixels))
+    page = _thinned(Image.fromarray(pixels), fine_size)
     if page.mode in ("LA", "RGBA"):
         return _on_paper(page.convert("RGBA"))
     return np.asarray(page.convert("RGB"))
