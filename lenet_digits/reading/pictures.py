@@ -65,11 +65,7 @@ def read(image: ImageInput, *, fine_size: int = FINE_SIZE) -> Bytes:
         if page is not image:
             page.draft("RGB", (fine_size, fine_size))  # JPEG: decode at a fraction of the size
         page.load()
-<<<<<<< HEAD
-        page = _thinned(_in_common_mode(page))
-=======
-        page = _thinned(page, fine_size)
->>>>>>> numE
+        page = _thinned(_in_common_mode(page), fine_size)
         if page.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would only be copied
             page = ImageOps.exif_transpose(page)
         if page.mode in ("I", "F") or page.mode.startswith("I;16"):
@@ -223,7 +219,6 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-<<<<<<< HEAD
 def _in_common_mode(page: Image.Image) -> Image.Image:
     """A picture in a mode that Pillow can convert to RGB and reduce."""
     if page.mode == "La":
@@ -238,14 +233,9 @@ def _in_common_mode(page: Image.Image) -> Image.Image:
     return page
 
 
-def _thinned(page: Image.Image) -> Image.Image:
-    """A large picture, averaged to about `FINE_SIZE`, lest each step copy all of its pixels."""
-    factor = max(page.size) // FINE_SIZE
-=======
 def _thinned(page: Image.Image, fine_size: int) -> Image.Image:
     """A large picture, averaged to about `fine_size`, so that no step copies all of its pixels."""
     factor = max(page.size) // fine_size
->>>>>>> numE
     if factor < 2:
         return page
     if page.mode in ("1", "P", "PA"):
@@ -293,17 +283,13 @@ def _from_array(image: Any, fine_size: int) -> Bytes:
         )
     _check_size(values.shape[1], values.shape[0])
     pixels = _to_bytes(values)
-<<<<<<< HEAD
     if planes_first and pixels.ndim == 3 and not _are_planes_alike(pixels):
         count, size = pixels.shape[2], f"{pixels.shape[0]}, {pixels.shape[1]}"
         raise UnreadableImageError(
             f"An array of shape ({count}, {size}) looks like {count} grey pictures, not like one "
             f"in colour: read them with predict_many, or give one in colour as ({size}, {count})."
         )
-    if pixels.ndim == 3 and pixels.shape[2] == 3 and max(pixels.shape) < 2 * FINE_SIZE:
-=======
     if pixels.ndim == 3 and pixels.shape[2] == 3 and max(pixels.shape) < 2 * fine_size:
->>>>>>> numE
         return np.ascontiguousarray(pixels)
     page = _thinned(Image.fromarray(pixels), fine_size)
     if page.mode in ("LA", "RGBA"):
