@@ -214,7 +214,7 @@ def pdf_pages(data: bytes, name: str, *, most: int) -> Iterator[Image.Image]:
         raise UnreadableImageError(
             f"{name} is locked with a password; save it without one."
             if locked
-            else f"{name} is damaged and cannot be read: {_in_one_line(error)}."
+            else f"{name} is damaged and cannot be read: {_in_one_line(error).rstrip('.')}."
         ) from None
     if count > most:
         raise UnreadableImageError(f"{name} has {count:,} pages, more than {most:,}; split it.")
@@ -228,7 +228,7 @@ def pdf_pages(data: bytes, name: str, *, most: int) -> Iterator[Image.Image]:
             picture: Image.Image = page.render(scale=scale).to_pil()
         except pypdfium2.PdfiumError as error:
             raise UnreadableImageError(
-                f"The page is damaged and cannot be read: {_in_one_line(error)}."
+                f"The page is damaged and cannot be read: {_in_one_line(error).rstrip('.')}."
             ) from None
         return picture
 
