@@ -248,7 +248,12 @@ def write_json(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.
     """One array, an object a page, in a line of its own: as good for ``jq`` as for ``grep``."""
     separator = "["
     for row in rows:
-        values = {"path": row.path, "page": row.page, "status": row.status, "error": row.error}
+        values: dict[str, Any] = {
+            "path": row.path,
+            "page": row.page,
+            "status": row.status,
+            "error": row.error,
+        }
         if row.reading is not None:
             values |= row.reading.to_dict()
             for line, shown in zip(values["lines"], lines_of(row, at_least=at_least), strict=False):

@@ -43,6 +43,7 @@ function add(line, index) {
   line.field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") lines[index + 1]?.field.focus();
   });
+  line.field.ariaLabel = `${line.name}: ${line.note}`;
   const note = element("span", { className: line.doubtful ? "doubtful" : "" }, line.note);
   const label = element("label", {}, note, line.field);
   const picture = line.crop

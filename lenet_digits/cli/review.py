@@ -16,6 +16,7 @@ from lenet_digits.storage.files import write_atomically
 HERE = Path(__file__).parent
 MAX_BYTES = 5_000_000  # of a sheet; beyond that, the surest lines come without their pictures
 DOUBTFUL = 0.99  # confidence below which a line is marked on the sheet
+WORTH_SHOWING = 0.001  # confidence of another reading; less is shown as "< 0.1 %"
 # Where pages without a line stand among the lines, which are sorted by confidence.
 PLACE = {"unreadable": 0.0, "no_digits": 0.5, "blank": 1.0}
 
@@ -65,9 +66,10 @@ def _entry(line: LineRow) -> dict[str, Any]:
     choices = []
     if read:
         note = f"{percent(read.confidence)} sure"
-        choices = [(other.text, percent(other.confidence)) for other in read.alternatives]
-        if line.text != read.text:
-            choices.insert(0, (read.text, percent(read.confidence)))
+        others = [other for other in read.alternatives if other.confidence >= WORTH_SHOWING]
+        if others or line.text != read.text:
+            choices = [(read.text, percent(read.confidence))]
+            choices += [(other.text, percent(other.confidence)) for other in others]
     return {
         "name": printable(line.name),
         "text": line.text,
