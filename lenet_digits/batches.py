@@ -155,7 +155,7 @@ class BatchReader:
                 rows.append(nothing | self._read(picture) | {"error": ""})
             except UnreadableImageError as error:
                 rows.append(nothing | {"error": str(error)})
-        added = {
+        added: dict[str, NDArray[Any]] = {
             name: np.array([row[name] for row in rows], dtype)
             for name, dtype in READING_TYPES.items()
         }
