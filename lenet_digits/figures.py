@@ -364,7 +364,7 @@ def plot_reading(pages: Sequence[tuple[str, Bytes, Reading]]) -> Figure:
             for mark in line.marks:
                 _outline(axes, mark.box, color=RED, linewidth=0.8, linestyle=":")
             for digit in line.digits:
-                color = TEAL if digit.confidence >= SURE_DIGIT else RED
+                color = TEAL if digit.prediction.confidence >= SURE_DIGIT else RED
                 left, _, right, bottom = digit.box
                 _outline(axes, digit.box, color=color, linewidth=1.2)
                 _label(axes, str(digit.digit), (left + right) / 2, bottom, "top", color)

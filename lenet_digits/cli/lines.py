@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from lenet_digits.model import LeNet5
-    from lenet_digits.reading.numbers import Line, Reading
+    from lenet_digits.reading.numbers import Cell, Line, Reading
     from lenet_digits.reading.page import Box
     from lenet_digits.reading.pictures import Bytes
 
@@ -29,6 +29,11 @@ COLUMNS = (
     "path", "page", "line", "text", "confidence", "left", "top", "right", "bottom", "status",
     "error",
 )  # fmt: skip
+CELL_COLUMNS = (
+    "path", "page", "row", "column", "text", "confidence", "left", "top", "right", "bottom",
+    "status", "error",
+)  # fmt: skip
+NO_CELLS = "There is no printed grid in the picture."
 # Texts that a spreadsheet leaves as they are: none; a number without a leading zero, of 11 digits
 # at most, as spreadsheets show longer ones as 1.2E+11; and what holds a mark.
 PLAIN_TEXT = re.compile(r"(?:(?:0|[1-9][0-9]{0,10})?|[0-9 ·]*·[0-9 ·]*)", re.ASCII)
@@ -270,6 +275,43 @@ def write_csv(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.0
     for row in rows:
         for line in lines_of(row, at_least=at_least):
             file.write(csv_line(cells_of(line)))
+
+
+def write_cells(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.0) -> None:
+    """CSV with a line for each cell of a printed grid, blank ones too; rows and columns from 1.
+
+    A cell's confidence is that of its line, which is right only if the cell is.
+    """
+    file.write(csv_line(CELL_COLUMNS))
+    for row in rows:
+        path, reading = path_cell(row.path), row.reading
+        if reading is None or not reading.cells:
+            status, error = ("no_cells", NO_CELLS) if reading else (row.status, row.error)
+            file.write(csv_line([path, row.page, *[None] * 8, status, error_cell(error)]))
+            continue
+        for cell in reading.cells:
+            confidence = _confidence(cell, reading)
+            text, status = cell.text, "read" if cell.text else "blank"
+            if confidence is not None and confidence < at_least:
+                text, status = "", "unsure"
+            box = _unturned(cell.box, reading.turned, row.size)
+            place = cell.row + 1, cell.column + 1
+            file.write(
+                csv_line([path, row.page, *place, text_cell(text), confidence, *box, status, ""])
+            )
+
+
+def _confidence(cell: Cell, reading: Reading) -> float | None:
+    """The confidence of the line that has a digit in the cell, the least if several; or None."""
+    left, top, right, bottom = cell.box
+    inside = [
+        line.confidence
+        for line in reading.lines
+        for digit in line.digits
+        if left <= (digit.box[0] + digit.box[2]) / 2 < right
+        and top <= (digit.box[1] + digit.box[3]) / 2 < bottom
+    ]
+    return min(inside, default=None)
 
 
 def cells_of(line: LineRow) -> tuple[Any, ...]:

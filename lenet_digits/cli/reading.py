@@ -27,6 +27,7 @@ from lenet_digits.cli.lines import (
     ReadingRow,
     lines_of,
     reading_rows_of,
+    write_cells,
     write_csv,
     write_json,
     write_table,
@@ -80,6 +81,10 @@ def add_read(commands: Any) -> None:
     form.add_argument(
         "--csv", dest="write", action="store_const", const=write_csv,
         help='a table for spreadsheets; a number that they would change is written as ="007"',
+    )  # fmt: skip
+    form.add_argument(
+        "--cells", dest="write", action="store_const", const=write_cells,
+        help="as --csv, with a row for each cell of a printed grid, blank ones too",
     )  # fmt: skip
     add_output(parser)
     parser.add_argument(

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,11 @@ def pages(capsys, *words, code=0):
 
 def box(row):
     return tuple(int(row[edge]) for edge in ("left", "top", "right", "bottom"))
+
+
+def opened(path):
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
 
 
 # Rows
@@ -140,7 +147,7 @@ def test_several_processes_give_the_rows_that_one_gives(folder, capsys):
 
 
 def test_boxes_count_in_the_whole_picture_however_large_it_is(capsys):
-    small = Image.open(DRAWN).convert("RGB")
+    small = opened(DRAWN)
     factor = 9  # more pixels on a side than a page is read at
     large = small.resize((small.width * factor, small.height * factor), Image.Resampling.BICUBIC)
     large.save("large.png")
@@ -153,14 +160,14 @@ def test_boxes_count_in_the_whole_picture_however_large_it_is(capsys):
 @pytest.mark.parametrize("turned", [90, 180, 270])
 def test_the_box_of_a_turned_picture_is_where_the_ink_is_in_the_file(turned, capsys, monkeypatch):
     upright = read(DRAWN)
-    picture = Image.open(DRAWN).convert("RGB")
+    picture = opened(DRAWN)
     turning = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180,
                270: Image.Transpose.ROTATE_270}[turned]  # fmt: skip
     picture.transpose(turning).save("lying.png")  # turned clockwise, it stands upright again
     found = Reading(upright.lines, turned=turned)
     monkeypatch.setattr("lenet_digits.reading.numbers.read", lambda *_, **__: found)
     (row,), _ = table(capsys, "lying.png")
-    expected = Image.open("lying.png").crop(box(row)).transpose(
+    expected = opened("lying.png").crop(box(row)).transpose(
         {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180,
          270: Image.Transpose.ROTATE_90}[turned]
     )  # fmt: skip
@@ -227,6 +234,39 @@ def test_leading_zeros_survive_in_the_table(capsys, monkeypatch):
     assert page["lines"][0]["text"] == "007"
 
 
+# Cells
+
+
+def cells(capsys, *words, code=0):
+    assert entry.main(["read", "--cells", *map(str, words)]) == code
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+def test_every_cell_of_a_grid_has_a_row_the_blank_ones_too(folder, capsys):
+    rows = cells(capsys, BOXED)
+    expected = read(BOXED).cells
+    assert [(row["row"], row["column"]) for row in rows] == [
+        (str(cell.row + 1), str(cell.column + 1)) for cell in expected
+    ]
+    assert [row["text"] for row in rows] == [cell.text for cell in expected]
+    assert [box(row) for row in rows] == [cell.box for cell in expected]
+    assert {row["status"] for row in rows} == {"read", "blank"}
+    for row in rows:
+        assert bool(row["confidence"]) == bool(row["text"])
+    assert {row["confidence"] for row in rows if row["text"]} == {
+        str(read(BOXED).lines[0].confidence)
+    }
+    unsure = cells(capsys, BOXED, "--at-least", 1)
+    assert sum(row["status"] == "unsure" for row in unsure) >= 1
+    assert not any(row["text"] for row in unsure if row["status"] == "unsure")
+
+
+def test_a_picture_without_a_grid_has_a_row_that_says_so(folder, capsys):
+    rows = cells(capsys, folder, code=1)
+    assert [row["status"] for row in rows] == ["no_cells", "unreadable", "no_cells"]
+    assert all(row["error"] for row in rows)
+
+
 # Files to write
 
 
@@ -256,8 +296,24 @@ def test_the_figure_shows_every_page_with_its_digits(folder, capsys, monkeypatch
     assert entry.main(["read", folder, "--recursive", "--explain", "figure.png"]) == 1
     assert [name for name, *_ in drawn] == ["blank.png", "853.png", "page.png"]
     _, picture, reading = drawn[2]
-    assert picture.shape[:2] == Image.open(PAGE).size[::-1]
+    with Image.open(PAGE) as page:
+        assert picture.shape[:2] == page.size[::-1]
     assert reading == read(PAGE)
+
+
+def test_it_needs_none_of_the_large_packages():
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'gradio', 'matplotlib', 'huggingface_hub', 'tqdm'):\n"
+        "    sys.modules[name] = None  # as if it were not installed\n"
+        "from lenet_digits.cli.entry import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["read", "--csv", str(DRAWN), "--review", "sheet.html", "--output", "rows.csv"]
+    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert Path("sheet.html").exists()
+    assert '"2024"' in Path("rows.csv").read_text()
 
 
 # Weights
