@@ -329,7 +329,8 @@ def plot_steps(
     return figure
 
 
-READ_WIDTH = 8.0  # inches: of a picture in `plot_reading`, unless it is taller than wide
+READ_SIDE = 8.0  # inches: the longer side of a picture in `plot_reading`
+SURE_DIGIT = 0.9  # probability below which a digit is drawn in the colour of mistakes
 
 
 @matplotlib.rc_context(STYLE)
@@ -371,14 +372,11 @@ def plot_reading(pages: Sequence[tuple[str, Bytes, Reading]]) -> Figure:
     return figure
 
 
-SURE_DIGIT = 0.9  # probability below which a digit is drawn in the colour of mistakes
-
-
 def _size_of_page(picture: Bytes) -> tuple[float, float]:
     """Width and height of a picture in a figure, in inches."""
     high, wide = picture.shape[:2]
-    longest = READ_WIDTH / max(high, wide)
-    return wide * longest, high * longest
+    scale = READ_SIDE / max(high, wide)
+    return wide * scale, high * scale
 
 
 def _outline(axes: Axes, box: Box, **style: Any) -> None:

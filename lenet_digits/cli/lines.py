@@ -97,7 +97,7 @@ class LineRow:
 
 
 def lines_of(row: ReadingRow, *, at_least: float = 0.0) -> list[LineRow]:
-    """The lines of a page, one at least; those with less confidence than ``at_least`` are unsure"""
+    """The lines of a page, one at least; less sure than ``at_least`` is "unsure"."""
     lines = row.reading.lines if row.reading else ()
     crops = row.crops or (b"",) * max(1, len(lines))
     if not lines:
