@@ -185,19 +185,52 @@ def test_a_mounted_page_leaves_the_process_as_it_was(demo: Any, seven: Path) -> 
 # The API ---------------------------------------------------------------------------------------
 
 
-def test_two_endpoints_are_public_and_documented(client: Any) -> None:
+def test_three_endpoints_are_public_and_documented(client: Any) -> None:
+    from lenet_digits import Reading
+
     info = client.get("/gradio_api/info").json()
-    assert set(info["named_endpoints"]) == {"/predict_image", "/predict_drawing"}
+    keys = {
+        "/predict_image": prediction(1.0).to_dict(),
+        "/predict_drawing": prediction(1.0).to_dict(),
+        "/read_image": Reading().to_dict(),
+    }
+    assert set(info["named_endpoints"]) == set(keys)
     assert info["unnamed_endpoints"] == {}
-    for endpoint in info["named_endpoints"].values():
+    for name, endpoint in info["named_endpoints"].items():
         assert endpoint["description"]
         answer = endpoint["returns"][0]["type"]["properties"]
-        assert set(answer) == set(prediction(1.0).to_dict())
+        assert set(answer) == set(keys[name])
+
+
+def test_the_types_of_a_reading_are_those_of_its_answer() -> None:
+    from lenet_digits import read
+    from lenet_digits.demo.page import READING_SCHEMA
+
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": float}
+
+    def check(value: Any, schema: Any) -> None:
+        if "anyOf" in schema:
+            return
+        assert isinstance(value, kinds[schema["type"]])
+        if schema["type"] == "object":
+            assert set(value) == set(schema["properties"])
+            for name, part in value.items():
+                check(part, schema["properties"][name])
+        elif schema["type"] == "array":
+            for part in value:
+                check(part, schema["items"])
+
+    for name in ("24-12-98-date.png", "5073-boxed.png"):  # marks; cells
+        check(read(ROOT / "examples" / "numbers" / name).to_dict(), READING_SCHEMA)
 
 
 def test_nothing_else_can_be_called(client: Any) -> None:
     dependencies = client.get("/config").json()["dependencies"]
-    assert [d["api_name"] for d in dependencies] == ["predict_image", "predict_drawing"]
+    assert [d["api_name"] for d in dependencies] == [
+        "predict_image",
+        "predict_drawing",
+        "read_image",
+    ]
 
 
 def test_a_picture_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> None:
@@ -207,6 +240,18 @@ def test_a_picture_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> No
     assert answer["digit"] == 7
     assert isinstance(answer["is_digit"], bool)
     assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+def test_a_page_of_numbers_sent_by_gradio_client_is_read(caller: Any, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    from lenet_digits import read
+
+    page = ROOT / "examples" / "numbers" / "page.png"
+    assert caller.predict(handle_file(page), api_name="/read_image") == read(page).to_dict()
+    Image.new("L", (99, 99), 255).save(tmp_path / "blank.png")
+    answer = caller.predict(handle_file(tmp_path / "blank.png"), api_name="/read_image")
+    assert (answer["text"], answer["lines"]) == ("", [])
 
 
 def test_the_call_in_the_readme_works(
@@ -244,6 +289,8 @@ def test_the_api_refuses_what_cannot_be_read_in_one_sentence(caller: Any, tmp_pa
     (tmp_path / "letter.png").write_text("only a letter")
     with pytest.raises(AppError, match="not a picture"):
         caller.predict(handle_file(tmp_path / "letter.png"), api_name="/predict_image")
+    with pytest.raises(AppError, match="not a picture"):
+        caller.predict(handle_file(tmp_path / "letter.png"), api_name="/read_image")
     with pytest.raises(AppError, match="data URL"):
         caller.predict("seven", api_name="/predict_drawing")
     Image.new("L", (99, 99), 255).save(tmp_path / "blank.png")
