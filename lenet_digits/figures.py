@@ -28,7 +28,7 @@ from lenet_digits.reading.canvas import CanvasSteps
 from lenet_digits.reading.framing import Canvas, Floats
 from lenet_digits.reading.inside import Activations, activations, occlusion
 from lenet_digits.reading.numbers import Reading
-from lenet_digits.reading.page import Box
+from lenet_digits.reading.page_ink import Box
 from lenet_digits.reading.pictures import Bytes
 from lenet_digits.reading.prediction import Prediction, percent
 from lenet_digits.storage.files import write_atomically

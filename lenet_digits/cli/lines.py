@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lenet_digits.model import LeNet5
     from lenet_digits.reading.numbers import Cell, Line, Reading
-    from lenet_digits.reading.page import Box
+    from lenet_digits.reading.page_ink import Box
     from lenet_digits.reading.pictures import Bytes
 
     Explained = list[tuple[str, Bytes, Reading]]
@@ -133,7 +133,7 @@ def reading_rows_of(
         from PIL import Image
 
         from lenet_digits.reading.numbers import Reading, read
-        from lenet_digits.reading.page import PAGE_SIZE
+        from lenet_digits.reading.page_ink import PAGE_SIZE
         from lenet_digits.reading.pictures import NoInkError
         from lenet_digits.reading.pictures import read as read_picture
 
