@@ -618,7 +618,7 @@ def test_loading_draws_no_random_number_of_the_callers(model: LeNet5, tmp_path: 
 
 
 def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="not a regular file"):
+    with pytest.raises(OSError, match="is a folder"):
         write_atomically(tmp_path, b"content")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
@@ -629,6 +629,35 @@ def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
         assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     with pytest.raises(OSError, match="not a regular file"):
         write_atomically(os.devnull, b"content")
+
+
+@posix_only
+def test_a_link_stays_and_the_file_that_it_points_to_is_written(
+    model: LeNet5, tmp_path: Path
+) -> None:
+    (tmp_path / "deeper").mkdir()
+    target = tmp_path / "deeper" / "real.safetensors"
+    target.write_bytes(b"before")
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(target)
+    save_weights(model, link)
+    assert link.is_symlink()
+    assert_equal(load_model(target), model)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@posix_only
+def test_a_link_to_itself_and_the_systems_own_places_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "shell's").symlink_to("/dev")
+    with (tmp_path / "redirected.txt").open("wb") as file:
+        stream = f"/dev/fd/{file.fileno()}"  # as /dev/stdout is, where the shell redirects it
+        places = [tmp_path / "loop", stream, "/dev/new.csv", tmp_path / "shell's" / "new.csv"]
+        for place in places:
+            with pytest.raises(OSError, match="not a regular file"):
+                write_atomically(place, b"content")
+    assert (tmp_path / "loop").is_symlink()
+    assert (tmp_path / "redirected.txt").read_bytes() == b""
 
 
 @pytest.mark.parametrize("write", [1, 2])
