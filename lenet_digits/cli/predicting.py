@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
 import io
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 
 EXPLAINED = 20  # pictures that --explain draws at most
 MANY = 50  # pictures from which on it pays to start a process for each core
-WRITERS = {".csv": write_csv, ".json": write_json}
-MATPLOTLIB = b"matplotlib"  # in every figure that it writes, in capital or small letters
+WRITERS = {".csv": write_csv, ".json": write_json, ".txt": write_table}
+FIGURES = {  # what every figure that Matplotlib writes holds, by the suffix of its name
+    ".png": b"Software\0Matplotlib",
+    ".pdf": b"/Producer (Matplotlib",
+    ".svg": b"<dc:title>Matplotlib",
+}
 
 Picture = str | tuple[str, Exception]  # a file, or a folder with the reason why it gives none
 
@@ -67,8 +72,8 @@ def add_predict(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="FILE", type=Path,
-        help="write the answers to this file, in the form that its name ends in (.csv, .json) "
-        "unless --csv or --json is given; it appears whole or not at all",
+        help="write the answers to this file, in the form that its name ends in (.csv, .json, "
+        ".txt) unless --csv or --json is given; it appears whole or not at all",
     )  # fmt: skip
     parser.add_argument(
         "--explain", metavar="FILE", type=figure_path,
@@ -106,6 +111,8 @@ def _predict(
     left_aside: Counter[str] = Counter()
     pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
     _check_targets(pictures, {"--output": output, "--explain": explain, "--inside": inside})
+    if explain or inside:  # before any work is done: Matplotlib may not be installed
+        from lenet_digits.figures import plot_activations, plot_steps, save_figure
     if STDIN in pictures or (jobs is None and len(pictures) < MANY):
         jobs = 1
     if weights is not None:
@@ -113,7 +120,11 @@ def _predict(
 
         options["model"] = load_model(weights)
     if write is None:
-        write = WRITERS.get(output.suffix.lower() if output else "", write_table)
+        write = WRITERS.get(output.suffix.lower() if output else ".txt")
+    if write is None:
+        raise ValueError(
+            f"--output {output} must end in .csv, .json or .txt, or give --csv or --json."
+        )
     explained: Explained = []
     counts: Counter[str] = Counter()
 
@@ -130,8 +141,9 @@ def _predict(
 
     with _destination(output) as file, contextlib.closing(rows()) as answers:
         write(answers, file)
+    if (explain or inside) and not explained:
+        complain("There is nothing to draw: no picture could be read, or all are blank.")
     if explained:
-        from lenet_digits.figures import plot_activations, plot_steps, save_figure
         from lenet_digits.reading.inside import activations
 
         model = options.get("model")
@@ -158,20 +170,44 @@ def _check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None])
             continue
         if any(same_file(target, picture) for picture in named):
             raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
-        if target.is_file() and _is_picture(target):  # `--explain *.png` takes the first for itself
-            raise ValueError(f"{option} {target} would overwrite a picture; name another file.")
+        if target.is_file():  # `--explain *.png` takes the first for itself
+            _check_content(option, target)
     output = given.get("--output")
     if output and not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to write --output {output.name} to.")
 
 
-def _is_picture(path: Path) -> bool:
-    """Whether a file is a picture other than a figure that an earlier command drew."""
-    from lenet_digits.reading.pictures import UnreadableImageError, open_local, read_file
+def _check_content(option: str, target: Path) -> None:
+    """Refuse to write over a file that cannot be from an earlier command; an empty one may go."""
+    from lenet_digits.reading.pictures import read_file
+
+    content = read_file(target)
+    if option != "--output" and content and FIGURES[target.suffix.lower()] not in content:
+        raise ValueError(
+            f"{option} {target} would overwrite a picture or another file that Matplotlib did not "
+            "draw; name another file."
+        )
+    if option == "--output" and (not _is_text(content) or _is_picture(content)):
+        raise ValueError(
+            f"{option} {target} would overwrite a picture or another file that is not text; name "
+            "another file."
+        )
+
+
+def _is_text(content: bytes) -> bool:
+    """Whether bytes are UTF-8, as the answers are. The last character may be cut off."""
+    try:
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(content)
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_picture(content: bytes) -> bool:
+    """Whether bytes are a picture: some formats are text."""
+    from lenet_digits.reading.pictures import UnreadableImageError, open_local
 
     try:
-        content = read_file(path)
-        return MATPLOTLIB not in content.lower() and bool(open_local(content, path.name))
+        return bool(open_local(content, ""))
     except UnreadableImageError:
         return False
 
