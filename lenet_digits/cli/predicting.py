@@ -108,6 +108,8 @@ def _predict(
     jobs: int | None = None,
     **options: Any,
 ) -> int:
+    if "" in paths:
+        raise ValueError("One of the paths is empty: name a picture, a folder or -.")
     left_aside: Counter[str] = Counter()
     pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
     _check_targets(pictures, {"--output": output, "--explain": explain, "--inside": inside})
@@ -172,9 +174,6 @@ def _check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None])
             raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
         if target.is_file():  # `--explain *.png` takes the first for itself
             _check_content(option, target)
-    output = given.get("--output")
-    if output and not output.parent.is_dir():
-        raise ValueError(f"There is no folder {output.parent} to write --output {output.name} to.")
 
 
 def _check_content(option: str, target: Path) -> None:
@@ -218,6 +217,7 @@ def _destination(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
+    output.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(output) as file:
         text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="\n")
         try:

@@ -98,7 +98,7 @@ def test_the_last_line_counts_the_answers_and_what_was_left_aside(folder, capsys
     _, err = answers(capsys, folder, code=1)
     last = err.splitlines()[-1]
     assert "1 read, 0 refused (not a digit), 1 blank, 1 unreadable." in last
-    for kind in ("1 PDF", "1 folder", "2 other files", "--recursive"):
+    for kind in ("1 PDF", "1 folder", "2 other files", "1 hidden file", "--recursive"):
         assert kind in last
 
 
@@ -271,6 +271,17 @@ def test_a_figure_does_not_overwrite_what_others_made(option, name, capsys):
     assert entry.main(["predict", str(SEVEN), option, name]) == 1
     assert f"{option} {name} would overwrite" in capsys.readouterr().err
     assert b"how I use" in Path(name).read_bytes()
+
+
+@pytest.mark.parametrize("option", ["--output=new/a.csv", "--explain=new/a.png"])
+def test_a_folder_to_write_to_is_made(option):
+    assert entry.main(["predict", str(SEVEN), option]) == 0
+    assert len(list(Path("new").iterdir())) == 1
+
+
+def test_an_empty_path_is_called_empty(capsys):
+    assert entry.main(["predict", ""]) == 1
+    assert "paths is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.jsonl", "a"])
