@@ -14,13 +14,14 @@ import sys
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils import parametrizations, prune
 
 from lenet_digits import LeNet5, WeightsError, load_model, save_weights
 from lenet_digits.storage import shipped
@@ -85,6 +86,32 @@ def test_weights_come_back_as_they_were_saved(model: LeNet5, tmp_path: Path, nam
     loaded = load_model(tmp_path / name)
     assert_equal(model, loaded)
     assert not loaded.training
+
+
+def pruned(model: LeNet5) -> None:
+    prune.l1_unstructured(model.f6, "weight", 0.5)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pruned,
+        lambda model: parametrizations.weight_norm(model.c3),
+        lambda model: setattr(model, "output", torch.nn.Linear(84, 11)),
+        lambda model: model.output.bias.data.fill_(torch.nan),
+        lambda model: model.to("meta"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth"])
+def test_what_could_not_be_loaded_is_not_saved(
+    model: LeNet5, tmp_path: Path, name: str, change: Callable[[LeNet5], object]
+) -> None:
+    change(model)
+    with pytest.raises(WeightsError, match="cannot be saved: it "):
+        save_weights(model, tmp_path / name)
+    with pytest.raises(WeightsError, match="cannot be saved: it "):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_returned_hash_is_the_files(model: LeNet5, tmp_path: Path) -> None:
@@ -167,7 +194,10 @@ def test_other_float_types_become_float32(
     ("change", "expected"),
     [
         (lambda s: s.pop("c3.bias"), "lacks LeNet-5's tensor 'c3.bias' of shape (16,)"),
-        (lambda s: s.update({"bn.weight": torch.ones(6)}), "'bn.weight' that LeNet-5 has not"),
+        (
+            lambda s: s.update({"bn.weight": torch.ones(6)}),
+            "'bn.weight' that LeNet-5 does not",
+        ),
         (
             lambda s: s.update({"f6.weight": torch.ones(120, 84)}),
             "'f6.weight' of shape (120, 84); LeNet-5's",
