@@ -124,7 +124,7 @@ class LeNet5(nn.Module):
         self.f6 = TanhLinear(120, NUM_FEATURES)  # (N, 84)
         self.output = nn.Linear(NUM_FEATURES, NUM_CLASSES)  # (N, 10)
         for layer in self.children():
-            layer.register_load_state_dict_post_hook(_forget_nondigits)
+            layer.register_load_state_dict_post_hook(_forget_nondigits)  # type: ignore[no-untyped-call]
 
     @property
     def sees_nondigits(self) -> bool:
@@ -312,12 +312,14 @@ def load_model(
         WeightsError: the file does not hold LeNet-5's weights; the message says why.
         FileNotFoundError: there is no such file.
         HubError: the Hub did not deliver it.
+        ValueError: torch cannot use the device here.
     """
+    place = usable_device(device)
     on_hub = split_source(source)
     if on_hub is not None:
         repo, revision = on_hub
         model = LeNet5.from_pretrained(repo, revision=revision, timeout=timeout)
-        return model.to(device or "cpu")
+        return model.to(place)
     origin = f"The shipped {WEIGHTS_FILE}" if source is None else str(source)
     content = shipped_weights() if source is None else read_weights(Path(source))
     if source is not None and Path(source).suffix in (".pth", ".pt", ".bin"):
@@ -326,7 +328,18 @@ def load_model(
         tensors = parse_weights(content, origin)
         nondigits = sees_nondigits(content)
         model = with_weights(_renamed(tensors), origin, nondigits=nondigits)
-    return model.to(device or "cpu")
+    return model.to(place)
+
+
+def usable_device(name: str | torch.device | None) -> torch.device:
+    """The device of that name, the CPU for None; ValueError where torch cannot use it here."""
+    try:
+        device = torch.device("cpu" if name is None else name)
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"The device {str(name)!r} cannot be used here: {reason}") from error
+    return device
 
 
 def input_type(model: nn.Module) -> tuple[torch.device, torch.dtype]:

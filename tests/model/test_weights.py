@@ -16,6 +16,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -145,6 +146,13 @@ def test_a_model_goes_to_the_device_asked_for(model: LeNet5, tmp_path: Path) -> 
     save_weights(model, tmp_path / "m.safetensors")
     loaded = load_model(tmp_path / "m.safetensors", device=torch.device("meta"))
     assert next(loaded.parameters()).is_meta
+
+
+@pytest.mark.parametrize("device", ["nosuch", "cuda:99", "", object()])
+def test_a_device_that_cannot_be_used_is_named(device: Any) -> None:
+    with pytest.raises(ValueError, match="cannot be used here: ") as caught:
+        load_model(device=device)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_path_may_be_a_string(model: LeNet5, tmp_path: Path) -> None:
