@@ -16,7 +16,6 @@ from lenet_digits.cli.console import (
     add_data,
     add_weights,
     figure_path,
-    reason,
 )
 
 
@@ -64,7 +63,7 @@ def _train(
     from tqdm import tqdm
 
     from lenet_digits.figures import plot_accuracy, plot_cost, save_figure
-    from lenet_digits.model import save_weights
+    from lenet_digits.model import save_weights, usable_device
     from lenet_digits.storage.shipped import WEIGHTS_FILE
     from lenet_digits.training.loop import train
     from lenet_digits.training.metrics import METRICS_FILE, EpochRecord
@@ -75,7 +74,7 @@ def _train(
     recipe, seed = (options.get(name, defaults[name]) for name in ("recipe", "seed"))
     folder = output or Path("runs", f"{recipe}-seed{seed}")
     if device is not None:
-        _check_device(device)
+        usable_device(device)  # before the data is downloaded
     batch_size = RECIPES[recipe].batch_size
     bar: Any = None
     accuracy = "-"
@@ -121,15 +120,6 @@ def _train(
     print(f"Metrics  {folder / METRICS_FILE}")
     print(f"Curves   {folder / 'cost.png'}, {folder / 'accuracy.png'}")
     return 0
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (AssertionError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"The device {name!r} cannot be used here: {reason(error)}") from error
 
 
 def resuming(words: Sequence[str]) -> str:

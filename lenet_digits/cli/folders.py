@@ -42,10 +42,12 @@ def _in_folder(
 
     readable = _suffixes()
     with os.scandir(folder) as listed:
-        entries = sorted((e for e in listed if not e.name.startswith(".")), key=lambda e: e.name)
+        entries = sorted(listed, key=lambda e: e.name)
     for entry in entries:
         suffix = Path(entry.name).suffix.lower()
-        if entry.is_dir():
+        if entry.name.startswith("."):
+            left_aside["hidden file"] += 1
+        elif entry.is_dir():
             if not recursive or entry.is_symlink():
                 left_aside["folder"] += 1
                 continue

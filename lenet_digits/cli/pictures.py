@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import io
 import sys
@@ -19,7 +20,12 @@ T = TypeVar("T")
 
 EXPLAINED = 20  # pictures that --explain draws at most
 MANY = 50  # pictures from which on it pays to start a process for each core
-MATPLOTLIB = b"matplotlib"  # in every figure that it writes, in capital or small letters
+DRAWN = ("--explain", "--inside")  # the options whose files Matplotlib draws
+FIGURES = {  # what every figure that Matplotlib writes holds, by the suffix of its name
+    ".png": b"Software\0Matplotlib",
+    ".pdf": b"/Producer (Matplotlib",
+    ".svg": b"<dc:title>Matplotlib",
+}
 
 Picture = str | tuple[str, Exception]  # a file, or a folder with the reason why it gives none
 
@@ -42,8 +48,8 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the option that names a file for the answers."""
     parser.add_argument(
         "--output", metavar="FILE", type=Path,
-        help="write the answers to this file, in the form that its name ends in (.csv, .json) "
-        "unless --csv or --json is given; it appears whole or not at all",
+        help="write the answers to this file, in the form that its name ends in (.csv, .json, "
+        ".txt) unless --csv or --json is given; it appears whole or not at all",
     )  # fmt: skip
 
 
@@ -69,20 +75,42 @@ def check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None]) 
             continue
         if any(same_file(target, picture) for picture in named):
             raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
-        if target.is_file() and _is_picture(target):  # `--explain *.png` takes the first for itself
-            raise ValueError(f"{option} {target} would overwrite a picture; name another file.")
-    output = given.get("--output")
-    if output and not output.parent.is_dir():
-        raise ValueError(f"There is no folder {output.parent} to write --output {output.name} to.")
+        if target.is_file():  # `--explain *.png` takes the first for itself
+            _check_content(option, target)
 
 
-def _is_picture(path: Path) -> bool:
-    """Whether a file is a picture other than a figure that an earlier command drew."""
-    from lenet_digits.reading.pictures import UnreadableImageError, open_local, read_file
+def _check_content(option: str, target: Path) -> None:
+    """Refuse to write over a file that cannot be from an earlier command; an empty one may go."""
+    from lenet_digits.reading.pictures import read_file
+
+    content = read_file(target)
+    figure = FIGURES.get(target.suffix.lower())
+    if option in DRAWN and content and (figure is None or figure not in content):
+        raise ValueError(
+            f"{option} {target} would overwrite a picture or another file that Matplotlib did not "
+            "draw; name another file."
+        )
+    if option not in DRAWN and (not _is_text(content) or _is_picture(content)):
+        raise ValueError(
+            f"{option} {target} would overwrite a picture or another file that is not text; name "
+            "another file."
+        )
+
+
+def _is_text(content: bytes) -> bool:
+    """Whether bytes are UTF-8, as the answers are. The last character may be cut off."""
+    try:
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(content)
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_picture(content: bytes) -> bool:
+    """Whether bytes are a picture: some formats are text."""
+    from lenet_digits.reading.pictures import UnreadableImageError, open_local
 
     try:
-        content = read_file(path)
-        return MATPLOTLIB not in content.lower() and bool(open_local(content, path.name))
+        return bool(open_local(content, ""))
     except UnreadableImageError:
         return False
 
@@ -93,6 +121,7 @@ def destination(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
+    output.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(output) as file:
         text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="\n")
         try:

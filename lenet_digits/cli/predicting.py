@@ -32,7 +32,7 @@ from lenet_digits.cli.tables import write_csv, write_json, write_table
 if TYPE_CHECKING:
     from lenet_digits.cli.rows import Explained
 
-WRITERS = {".csv": write_csv, ".json": write_json}
+WRITERS = {".csv": write_csv, ".json": write_json, ".txt": write_table}
 
 
 def add_predict(commands: Any) -> None:
@@ -86,9 +86,13 @@ def _predict(
     jobs: int | None = None,
     **options: Any,
 ) -> int:
+    if "" in paths:
+        raise ValueError("One of the paths is empty: name a picture, a folder or -.")
     left_aside: Counter[str] = Counter()
     pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
     check_targets(pictures, {"--output": output, "--explain": explain, "--inside": inside})
+    if explain or inside:  # before any work is done: Matplotlib may not be installed
+        from lenet_digits.figures import plot_activations, plot_steps, save_figure
     if STDIN in pictures or (jobs is None and len(pictures) < MANY):
         jobs = 1
     if weights is not None:
@@ -96,7 +100,11 @@ def _predict(
 
         options["model"] = load_model(weights)
     if write is None:
-        write = WRITERS.get(output.suffix.lower() if output else "", write_table)
+        write = WRITERS.get(output.suffix.lower() if output else ".txt")
+    if write is None:
+        raise ValueError(
+            f"--output {output} must end in .csv, .json or .txt, or give --csv or --json."
+        )
     explained: Explained = []
     counts: Counter[str] = Counter()
 
@@ -114,8 +122,9 @@ def _predict(
 
     with destination(output) as file, contextlib.closing(rows()) as answers:
         write(answers, file)
+    if (explain or inside) and not explained:
+        complain("There is nothing to draw: no picture could be read, or all are blank.")
     if explained:
-        from lenet_digits.figures import plot_activations, plot_steps, save_figure
         from lenet_digits.reading.inside import activations
 
         model = options.get("model")

@@ -54,10 +54,7 @@ def read_weights(path: Path) -> bytes:
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
-    """Write a file that appears under its name whole or not at all.
-
-    Raises OSError where it cannot be written, or would take the place of a device or a pipe.
-    """
+    """Write a file that appears under its name whole or not at all; see `written_atomically`."""
     with written_atomically(path) as file:
         file.write(content)
 
@@ -66,11 +63,15 @@ def write_atomically(path: str | PathLike[str], content: bytes) -> None:
 def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """A binary file to write to; it appears under its name when the block ends, or not at all.
 
-    Raises OSError where it cannot be written, or would take the place of a device or a pipe.
+    A symbolic link stays: the file that it points to is written. Raises OSError where the file
+    cannot be written, or is not a regular file: a folder, a pipe, a device, a link to itself.
     """
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        raise OSError(errno.EEXIST, "not a regular file", str(target))
+    target = Path(os.path.realpath(path))
+    given = Path(os.path.realpath(Path(path).parent), Path(path).name)
+    other_kind = target.is_symlink() or (target.exists() and not target.is_file())
+    if other_kind or _is_devices(given) or _is_devices(target):
+        reason = "is a folder, not a file" if target.is_dir() else "not a regular file"
+        raise OSError(errno.EEXIST, reason, str(path))
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("xb") as file:
@@ -81,6 +82,11 @@ def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _is_devices(path: Path) -> bool:
+    """Whether a place is the system's own, for devices and processes. /dev/shm holds files."""
+    return path.parts[1:2] in (("dev",), ("proc",)) and path.parts[1:3] != ("dev", "shm")
 
 
 def exists(path: str | PathLike[str]) -> bool:

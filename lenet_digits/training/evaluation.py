@@ -6,6 +6,7 @@ Networks" (2017).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenet_digits.model import NUM_CLASSES, LeNet5, input_type
 from lenet_digits.reading.network import Network
@@ -102,11 +103,30 @@ def as_canvases(images: Tensor) -> Tensor:
 def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
     """Read labelled digits with a model, as ``model(canvases)`` answers; it stays as it is.
 
-    Raises ValueError where there are no digits, they are not `Digits` as that class describes
-    them, or the model does not give ten logits for each.
+    Raises:
+        TypeError: the model is not a torch module, or the digits are not `Digits`.
+        ValueError: there are no digits, they are not as `Digits` describes them, or the model does
+            not give ten finite logits for each.
     """
+    if not isinstance(model, nn.Module):
+        kind = getattr(model, "__name__", type(model).__name__)
+        raise TypeError(
+            f"{kind} cannot be evaluated: give a LeNet5 object, as load_model returns it."
+        )
+    if not isinstance(digits, Digits):
+        raise TypeError(
+            f"{type(digits).__name__} is not labelled digits: give a Digits object, as load_mnist "
+            "returns two of them."
+        )
+    result = _asked(model, digits.checked())
+    if not math.isfinite(result.loss):
+        raise ValueError("The model's answers are not ten finite numbers: are its weights damaged?")
+    return result
+
+
+def _asked(model: nn.Module, digits: Digits) -> Evaluation:
     device, dtype = input_type(model)
-    return measure(lambda canvases: model(canvases.to(device, dtype)), digits.checked())
+    return measure(lambda canvases: model(canvases.to(device, dtype)), digits)
 
 
 def evaluate_quickly(model: LeNet5, digits: Digits) -> Evaluation:
@@ -116,7 +136,7 @@ def evaluate_quickly(model: LeNet5, digits: Digits) -> Evaluation:
     """
     device, _ = input_type(model)
     if device.type != "cpu":
-        return evaluate(model, digits)
+        return _asked(model, digits)
     network = Network({name: value.numpy() for name, value in model.state_dict().items()})
     threads = torch.get_num_threads()
     with one_thread():

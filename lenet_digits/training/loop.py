@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lenet_digits import __version__
-from lenet_digits.model import NUM_CLASSES, LeNet5, save_weights
+from lenet_digits.model import NUM_CLASSES, LeNet5, save_weights, usable_device
 from lenet_digits.storage.shipped import WEIGHTS_FILE
 from lenet_digits.training.augmentation import distort
 from lenet_digits.training.checkpoint import Checkpoint, RunFolder, TrainingError, writing
@@ -94,13 +94,16 @@ def train(
         TrainingError: the loss is no longer finite, the directory holds a run already or cannot be
             written to, or the run to resume is another or damaged.
         DatasetNotFoundError: see `load_mnist`.
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or torch cannot use the device here.
     """
     chosen = find_recipe(recipe, epochs)
+    place = usable_device(device)
+    if place.type == "meta":
+        raise ValueError("The device meta holds no numbers: train on another one.")
     check_whole("seed", seed, 0, 2**63 - 1)
     training, testing = (each.checked() for each in digits or load_mnist())
     training, testing = _split(training, testing, limit=limit, holdout=holdout)
-    run = _Run(training, chosen, seed=seed, device=torch.device(device or "cpu"))
+    run = _Run(training, chosen, seed=seed, device=place)
     run.identity |= {"limit": limit, "holdout": holdout}
     if resume and output is None:
         raise ValueError("resume needs output: the directory of the run to go on with.")

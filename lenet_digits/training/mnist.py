@@ -38,7 +38,7 @@ class Digits:
                 f"images have the shape {tuple(images.shape)} and the type {images.dtype}; they "
                 "must be (N, 28, 28) and torch.uint8."
             )
-        if labels.shape != images.shape[:1] or labels.is_floating_point():
+        if labels.shape != images.shape[:1] or (len(labels) and labels.is_floating_point()):
             raise ValueError(
                 f"labels have the shape {tuple(labels.shape)} and the type {labels.dtype}; they "
                 f"must be ({len(images)},) whole numbers, one for each image."

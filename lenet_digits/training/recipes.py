@@ -118,4 +118,6 @@ def find_recipe(recipe: str | Recipe, epochs: int | None = None) -> Recipe:
         if recipe not in RECIPES:
             raise ValueError(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
         recipe = RECIPES[recipe]
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe is {recipe!r}; it must be a Recipe, or {' or '.join(RECIPES)}.")
     return recipe if epochs is None else replace(recipe, epochs=epochs)

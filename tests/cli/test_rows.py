@@ -99,7 +99,7 @@ def test_the_last_line_counts_the_answers_and_what_was_left_aside(folder, capsys
     _, err = answers(capsys, folder, code=1)
     last = err.splitlines()[-1]
     assert "1 read, 0 refused (not a digit), 1 blank, 1 unreadable." in last
-    for kind in ("1 PDF", "1 folder", "2 other files", "--recursive"):
+    for kind in ("1 PDF", "1 folder", "2 other files", "1 hidden file", "--recursive"):
         assert kind in last
 
 
@@ -240,9 +240,80 @@ def test_a_picture_is_never_overwritten(option, capsys):
     assert Path("a.png").read_bytes() == ZERO.read_bytes()
 
 
-def test_a_figure_of_an_earlier_command_is_overwritten(capsys):
+@pytest.mark.parametrize("words", [("--output", "--csv"), ("--output",)])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),  # with no package that reads it
+        ("huge.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0\x08\0\0\0\0"),
+        ("drawn.csv", b"P2\n1 1\n255\n7\n"),  # a picture in plain text
+        ("table.csv", b"PK\3\4\0\0"),
+    ],
+)
+def test_answers_only_overwrite_text(words, name, content, capsys):
+    Path(name).write_bytes(content)
+    option, *form = words
+    assert entry.main(["predict", str(SEVEN), option, name, *form]) == 1
+    assert f"{option} {name} would overwrite" in capsys.readouterr().err
+    assert Path(name).read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", "path,digit\nné.png,7\n".encode()])
+def test_answers_overwrite_answers(content):
+    Path("a.csv").write_bytes(content)
+    assert entry.main(["predict", str(SEVEN), "--output", "a.csv"]) == 0
+    assert b"7-photo" in Path("a.csv").read_bytes()
+
+
+@pytest.mark.parametrize("option", ["--explain", "--inside"])
+@pytest.mark.parametrize("name", ["letter.pdf", "logo.svg", "notes.png"])
+def test_a_figure_does_not_overwrite_what_others_made(option, name, capsys):
+    Path(name).write_bytes(b"%PDF-1.4 <svg/> how I use matplotlib")
+    assert entry.main(["predict", str(SEVEN), option, name]) == 1
+    assert f"{option} {name} would overwrite" in capsys.readouterr().err
+    assert b"how I use" in Path(name).read_bytes()
+
+
+@pytest.mark.parametrize("option", ["--output=new/a.csv", "--explain=new/a.png"])
+def test_a_folder_to_write_to_is_made(option):
+    assert entry.main(["predict", str(SEVEN), option]) == 0
+    assert len(list(Path("new").iterdir())) == 1
+
+
+def test_an_empty_path_is_called_empty(capsys):
+    assert entry.main(["predict", ""]) == 1
+    assert "paths is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.jsonl", "a"])
+def test_a_name_that_says_no_form_is_refused(name, capsys):
+    assert entry.main(["predict", str(SEVEN), "--output", name]) == 1
+    assert "must end in .csv, .json or .txt" in capsys.readouterr().err
+    assert entry.main(["predict", str(SEVEN), "--output", name, "--csv"]) == 0
+    assert Path(name).exists()
+
+
+@pytest.mark.parametrize("option", ["--explain", "--inside"])
+def test_where_nothing_can_be_drawn_it_says_so(option, capsys):
+    blank().save("blank.png")
+    assert entry.main(["predict", "blank.png", option, "none.png"]) == 0
+    assert "nothing to draw" in capsys.readouterr().err
+    assert not Path("none.png").exists()
+
+
+def test_a_figure_that_cannot_be_drawn_is_refused_before_any_work(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as in the light installation
+    monkeypatch.delitem(sys.modules, "lenet_digits.figures", raising=False)
+    assert entry.main(["predict", str(SEVEN), "--explain", "steps.png"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "This needs matplotlib" in err
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_a_figure_of_an_earlier_command_is_overwritten(suffix, capsys):
     for picture in (ZERO, SEVEN):
-        assert entry.main(["predict", str(picture), "--explain", "steps.png"]) == 0
+        assert entry.main(["predict", str(picture), "--explain", f"steps.{suffix}"]) == 0
     assert entry.main(["predict", "x", "--explain", "steps.png", "--output", "steps.png"]) == 1
     assert "the same file" in capsys.readouterr().err
 

@@ -81,6 +81,12 @@ def test_logits_of_arrays_are_those_of_tensors(model: LeNet5) -> None:
     assert np.array_equal(model.logits(canvases(3)[:, 0].numpy()), expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_the_network_can_be_compiled_by_torchscript(model: LeNet5) -> None:
+    compiled = torch.jit.script(model)
+    torch.testing.assert_close(compiled(canvases(3)), model(canvases(3)))
+
+
 def test_logits_are_not_yet_probabilities(model: LeNet5) -> None:
     assert not torch.allclose(model(canvases(3)).sum(dim=1), torch.ones(3))
 

@@ -14,13 +14,15 @@ import sys
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils import parametrizations, prune
 
 from lenet_digits import LeNet5, WeightsError, load_model, save_weights
 from lenet_digits.storage import shipped
@@ -87,6 +89,32 @@ def test_weights_come_back_as_they_were_saved(model: LeNet5, tmp_path: Path, nam
     assert not loaded.training
 
 
+def pruned(model: LeNet5) -> None:
+    prune.l1_unstructured(model.f6, "weight", 0.5)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pruned,
+        lambda model: parametrizations.weight_norm(model.c3),
+        lambda model: setattr(model, "output", torch.nn.Linear(84, 11)),
+        lambda model: model.output.bias.data.fill_(torch.nan),
+        lambda model: model.to("meta"),
+    ],
+)
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pth"])
+def test_what_could_not_be_loaded_is_not_saved(
+    model: LeNet5, tmp_path: Path, name: str, change: Callable[[LeNet5], object]
+) -> None:
+    change(model)
+    with pytest.raises(WeightsError, match="cannot be saved: it "):
+        save_weights(model, tmp_path / name)
+    with pytest.raises(WeightsError, match="cannot be saved: it "):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_returned_hash_is_the_files(model: LeNet5, tmp_path: Path) -> None:
     returned = save_weights(model, tmp_path / "a.safetensors")
     assert returned == hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()
@@ -118,6 +146,13 @@ def test_a_model_goes_to_the_device_asked_for(model: LeNet5, tmp_path: Path) -> 
     save_weights(model, tmp_path / "m.safetensors")
     loaded = load_model(tmp_path / "m.safetensors", device=torch.device("meta"))
     assert next(loaded.parameters()).is_meta
+
+
+@pytest.mark.parametrize("device", ["nosuch", "cuda:99", "", object()])
+def test_a_device_that_cannot_be_used_is_named(device: Any) -> None:
+    with pytest.raises(ValueError, match="cannot be used here: ") as caught:
+        load_model(device=device)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_path_may_be_a_string(model: LeNet5, tmp_path: Path) -> None:
@@ -167,7 +202,10 @@ def test_other_float_types_become_float32(
     ("change", "expected"),
     [
         (lambda s: s.pop("c3.bias"), "lacks LeNet-5's tensor 'c3.bias' of shape (16,)"),
-        (lambda s: s.update({"bn.weight": torch.ones(6)}), "'bn.weight' that LeNet-5 has not"),
+        (
+            lambda s: s.update({"bn.weight": torch.ones(6)}),
+            "'bn.weight' that LeNet-5 does not",
+        ),
         (
             lambda s: s.update({"f6.weight": torch.ones(120, 84)}),
             "'f6.weight' of shape (120, 84); LeNet-5's",
@@ -618,7 +656,7 @@ def test_loading_draws_no_random_number_of_the_callers(model: LeNet5, tmp_path: 
 
 
 def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="not a regular file"):
+    with pytest.raises(OSError, match="is a folder"):
         write_atomically(tmp_path, b"content")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
@@ -629,6 +667,35 @@ def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
         assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     with pytest.raises(OSError, match="not a regular file"):
         write_atomically(os.devnull, b"content")
+
+
+@posix_only
+def test_a_link_stays_and_the_file_that_it_points_to_is_written(
+    model: LeNet5, tmp_path: Path
+) -> None:
+    (tmp_path / "deeper").mkdir()
+    target = tmp_path / "deeper" / "real.safetensors"
+    target.write_bytes(b"before")
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(target)
+    save_weights(model, link)
+    assert link.is_symlink()
+    assert_equal(load_model(target), model)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@posix_only
+def test_a_link_to_itself_and_the_systems_own_places_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "shell's").symlink_to("/dev")
+    with (tmp_path / "redirected.txt").open("wb") as file:
+        stream = f"/dev/fd/{file.fileno()}"  # as /dev/stdout is, where the shell redirects it
+        places = [tmp_path / "loop", stream, "/dev/new.csv", tmp_path / "shell's" / "new.csv"]
+        for place in places:
+            with pytest.raises(OSError, match="not a regular file"):
+                write_atomically(place, b"content")
+    assert (tmp_path / "loop").is_symlink()
+    assert (tmp_path / "redirected.txt").read_bytes() == b""
 
 
 @pytest.mark.parametrize("write", [1, 2])

@@ -47,6 +47,13 @@ def test_activations_are_what_hooks_see(name: str, own: bool) -> None:
         np.testing.assert_allclose(values, expected[layer], atol=1e-5)
 
 
+def test_a_model_of_another_type_of_numbers_gives_float32() -> None:
+    steps = canvas_steps(EXAMPLES / "7-photo.jpg")
+    found = activations(steps, model=load_model().to(torch.bfloat16))
+    assert all(getattr(found, layer).dtype == np.float32 for layer in SHAPES)
+    np.testing.assert_allclose(found.f6, activations(steps).f6, atol=0.1)
+
+
 def test_a_model_of_the_callers_keeps_no_hook() -> None:
     model = load_model()
     activations(EXAMPLES / "7-photo.jpg", model=model)

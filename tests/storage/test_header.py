@@ -7,6 +7,7 @@ import io
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,21 @@ def test_other_tensors_clear_what_was_known(model: LeNet5) -> None:
     model.sees_nondigits = True
     nn.Sequential(model).load_state_dict({f"0.{name}": value for name, value in state.items()})
     assert not model.sees_nondigits
+
+
+@pytest.mark.parametrize("layer", ["c1", "c3", "c5", "f6", "output"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_another_layer_clears_what_was_known(
+    model: LeNet5, layer: str, copied: Callable[[LeNet5], LeNet5]
+) -> None:
+    model, replaced = copied(model), copied(model)
+    assert model.sees_nondigits
+    assert replaced.sees_nondigits
+    other = LeNet5().get_submodule(layer)
+    model.get_submodule(layer).load_state_dict(other.state_dict())
+    setattr(replaced, layer, other)
+    assert not model.sees_nondigits
+    assert not replaced.sees_nondigits
 
 
 def test_the_shipped_weights_learned_what_is_not_a_digit() -> None:

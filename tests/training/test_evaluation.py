@@ -54,6 +54,32 @@ def digits() -> Digits:
     return load_mnist(Path(__file__).parents[1] / "data", download=False)[1]
 
 
+@pytest.mark.parametrize("model", ["file", None, LeNet5])
+def test_what_is_not_a_network_is_not_evaluated(model: Any, digits: Digits) -> None:
+    with pytest.raises(TypeError, match="give a LeNet5 object"):
+        evaluate(model, digits)
+
+
+@pytest.mark.parametrize("digits", [None, [], "t10k"])
+def test_what_is_not_labelled_digits_is_not_evaluated(digits: Any) -> None:
+    with pytest.raises(TypeError, match="give a Digits object"):
+        evaluate(LeNet5(), digits)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_damaged_weights_are_not_evaluated(digits: Digits, value: float) -> None:
+    model = load_model()
+    model.output.bias.data.fill_(value)
+    with pytest.raises(ValueError, match="not ten finite numbers"):
+        evaluate(model, digits)
+
+
+def test_no_digits_at_all_are_called_so() -> None:
+    none = Digits(torch.zeros(0, 28, 28, dtype=torch.uint8), torch.tensor([]))
+    with pytest.raises(ValueError, match="no digits to evaluate"):
+        evaluate(LeNet5(), none)
+
+
 def test_hooks_subclasses_and_patched_forwards_count(digits: Digits) -> None:
     class Upside(LeNet5):
         def forward(self, canvases: torch.Tensor) -> torch.Tensor:
