@@ -83,7 +83,7 @@ def new_page(browser: Browser, app: App) -> Iterator[Callable[..., Page]]:
 def open_app(page: Page, app: App) -> None:
     page.set_default_timeout(60_000)
     page.goto(app.url)
-    page.locator("[data-ready] .paper canvas").wait_for()
+    page.locator("[data-ready] .pad canvas").wait_for()
     still(page)
 
 
@@ -93,7 +93,7 @@ def still(page: Page) -> None:
 
 
 def pad_of(page: Page) -> Locator:
-    return page.locator(".paper canvas")
+    return page.locator(".pad canvas")
 
 
 def headline(page: Page) -> Locator:
@@ -286,13 +286,13 @@ def test_an_older_drawings_answer_is_never_shown(page: Page) -> None:
         else:
             held.append(route)
 
-    page.route("**/component_server/", hold_the_first)
-    with page.expect_request("**/component_server/"):
+    page.route("**/read?*", hold_the_first)
+    with page.expect_request("**/read?*"):
         draw(page, STROKES["1"])
     page.get_by_role("button", name="Clear").click()
     draw(page, STROKES["7"])
     expect(headline(page)).to_have_text("7")
-    with page.expect_response("**/component_server/") as late:
+    with page.expect_response("**/read?*") as late:
         held[0].continue_()
     late.value.finished()
     draw(page, "1,1 1,1")  # a later answer has been through the page: the late one would show
@@ -303,12 +303,12 @@ def test_an_older_drawings_answer_is_never_shown(page: Page) -> None:
 
 def test_a_cleared_pad_shows_no_answer_that_was_still_under_way(page: Page) -> None:
     held: list[Route] = []
-    page.route("**/component_server/", lambda route: held.append(route))
-    with page.expect_request("**/component_server/"):
+    page.route("**/read?*", lambda route: held.append(route))
+    with page.expect_request("**/read?*"):
         draw(page, STROKES["1"])
     page.get_by_role("button", name="Clear").click()
     for route in held:
-        with page.expect_response("**/component_server/") as late:
+        with page.expect_response("**/read?*") as late:
             route.continue_()
         late.value.finished()
     page.evaluate("new Promise(requestAnimationFrame)")
@@ -316,7 +316,7 @@ def test_a_cleared_pad_shows_no_answer_that_was_still_under_way(page: Page) -> N
 
 
 def test_a_server_that_is_gone_is_said_in_words(page: Page) -> None:
-    page.route("**/component_server/", lambda route: route.abort())
+    page.route("**/read?*", lambda route: route.abort())
     draw(page, STROKES["1"])
     expect(note(page)).to_contain_text("The server does not answer")
 
