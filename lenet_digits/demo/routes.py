@@ -14,7 +14,7 @@ import anyio
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse
@@ -78,9 +78,7 @@ class Routes:
         self.waiting += 1
         try:
             return JSONResponse(await self._in_a_thread(request, answer, picture))
-        except NoInkError as error:
-            return JSONResponse({"detail": str(error)}, 422)
-        except UnreadableImageError as error:
+        except (NoInkError, UnreadableImageError) as error:
             return JSONResponse({"detail": str(error)}, 422)
         finally:
             self.waiting -= 1
@@ -90,6 +88,7 @@ class Routes:
     ) -> dict[str, Any]:
         """The answer, made in a thread; a caller who leaves while waiting loses the place."""
         self.limiter = self.limiter or anyio.CapacityLimiter(MAX_THREADS)
+        outcome: dict[str, Any] | ValueError | None = None
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:
@@ -98,10 +97,16 @@ class Routes:
                 group.cancel_scope.cancel()
 
             group.start_soon(watch)
-            reply = await run_sync(answer, picture, limiter=self.limiter)
+            try:
+                outcome = await run_sync(answer, picture, limiter=self.limiter)
+            except (NoInkError, UnreadableImageError) as error:
+                outcome = error  # raised below: the group would wrap it
             group.cancel_scope.cancel()
-            return reply
-        raise HTTPException(499, "The caller left.")
+        if outcome is None:
+            raise ClientDisconnect
+        if isinstance(outcome, ValueError):
+            raise outcome
+        return outcome
 
 
 def example_pictures() -> list[Any]:

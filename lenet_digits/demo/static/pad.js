@@ -95,14 +95,22 @@ function makePad(element, engine) {
     return !marks.slice(Math.max(cleared, 0)).some((m) => m.picture || (m.points && !m.erase));
   }
 
+  // Whether the eraser has left any ink.
+  function isErased() {
+    const { data } = ink.getImageData(0, 0, pad.width, pad.height);
+    for (let i = 3; i < data.length; i += 4) if (data[i]) return false;
+    return true;
+  }
+
   // Every change of the drawing ends here.
   function settle() {
     clearTimeout(rest);
+    const blank = isBlank() || isErased();
     enable(button.undo, marks.length);
     enable(button.redo, undone.length);
     enable(button.clear, !isBlank());
-    element.toggleAttribute("data-marked", !isBlank());
-    if (isBlank()) answer.forget();
+    element.toggleAttribute("data-marked", !blank);
+    if (blank) answer.forget();
     else askNow();
   }
 
