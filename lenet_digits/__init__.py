@@ -7,9 +7,11 @@ torch nor any other large package.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers know the name; importing it from `typing` takes milliseconds
 if TYPE_CHECKING:  # `as` tells type checkers that the name is public
+    from typing import Any
+
     from lenet_digits.batches import BatchPredictor as BatchPredictor
     from lenet_digits.model import LeNet5 as LeNet5
     from lenet_digits.model import load_model as load_model
@@ -33,9 +35,11 @@ if TYPE_CHECKING:  # `as` tells type checkers that the name is public
     from lenet_digits.training.evaluation import evaluate as evaluate
     from lenet_digits.training.loop import TrainingRun as TrainingRun
     from lenet_digits.training.loop import train as train
+    from lenet_digits.training.metrics import EpochRecord as EpochRecord
     from lenet_digits.training.mnist import DatasetNotFoundError as DatasetNotFoundError
     from lenet_digits.training.mnist import Digits as Digits
     from lenet_digits.training.mnist import load_mnist as load_mnist
+    from lenet_digits.training.recipes import Recipe as Recipe
 
 __version__ = "0.1.0"
 
@@ -51,7 +55,9 @@ _NAMES_IN = {
     "training.checkpoint": ["TrainingError"],
     "training.evaluation": ["Evaluation", "evaluate"],
     "training.loop": ["TrainingRun", "train"],
+    "training.metrics": ["EpochRecord"],
     "training.mnist": ["DatasetNotFoundError", "Digits", "load_mnist"],
+    "training.recipes": ["Recipe"],
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 

@@ -1,5 +1,6 @@
 """Runs the command line as ``python -m lenet_digits``."""
 
-from lenet_digits.cli.entry import main
+from lenet_digits.cli.start import run
 
-raise SystemExit(main())
+if __name__ == "__main__":
+    raise SystemExit(run())

@@ -18,7 +18,7 @@ COLUMNS = ("bytes", "image")  # as ray.data.read_binary_files and ray.data.read_
 TYPES = {
     "digit": np.int64,
     "confidence": np.float64,
-    "is_digit": np.bool_,
+    "is_digit": np.int8,
     "outlier_score": np.float64,
     "probabilities": np.float64,
     "error": np.str_,
@@ -61,18 +61,27 @@ class BatchPredictor:
         """The batch without its pictures, and with a prediction of each.
 
         Adds ``digit`` (int64, -1 where there is none), ``confidence``, ``outlier_score`` (float64)
-        and ``probabilities`` (float64, ten), all NaN where there are none, ``is_digit`` (bool), and
-        ``error``: what is wrong with a picture that cannot be read, or an empty text.
+        and ``probabilities`` (float64, ten), all NaN where there are none; ``is_digit`` (int8: 1
+        for a digit, 0 for none, -1 where the weights cannot tell, or where there is no answer);
+        and ``error``: what is wrong with a picture that cannot be read, or an empty text.
 
-        Raises KeyError where the batch has no such column.
+        Raises:
+            KeyError: the batch has no such column of pictures.
+            ValueError: the batch has a column of its own with the name of one that is added.
         """
         column = self.column or next((name for name in COLUMNS if name in batch), COLUMNS[0])
         if column not in batch:
             raise KeyError(f"The batch has no column {column!r}; it has {', '.join(batch)}.")
+        taken = [name for name in batch if name in TYPES and name != column]
+        if taken:
+            raise ValueError(
+                f"The batch has a column {taken[0]!r} already, which the prediction would "
+                "overwrite: rename it or leave it out."
+            )
         nothing = {
             "digit": -1,
             "confidence": np.nan,
-            "is_digit": False,
+            "is_digit": -1,
             "outlier_score": np.nan,
             "probabilities": [np.nan] * 10,
         }
@@ -89,4 +98,7 @@ class BatchPredictor:
         return {name: values for name, values in batch.items() if name != column} | added
 
     def _predicted(self, picture: ImageInput) -> dict[str, Any]:
-        return predict(picture, model=self.model, method=self.method).to_dict()
+        answer = predict(picture, model=self.model, method=self.method).to_dict()
+        if answer["is_digit"] is None:
+            answer |= {"is_digit": -1, "outlier_score": np.nan}
+        return answer

@@ -30,7 +30,7 @@ from lenet_digits.reading.inside import Activations, activations, occlusion
 from lenet_digits.reading.prediction import Prediction, percent
 from lenet_digits.storage.files import write_atomically
 from lenet_digits.training.evaluation import BINS, Evaluation, Reliability, wilson
-from lenet_digits.training.loop import EpochRecord
+from lenet_digits.training.metrics import EpochRecord
 from lenet_digits.training.mnist import Digits
 
 PAPER, INK, TEAL, PALE, RED = "#fbfaf7", "#1d2b2a", "#2f6f6a", "#b9c7c5", "#b5482f"
@@ -185,7 +185,7 @@ def plot_probabilities(prediction: Prediction) -> Figure:
 
 
 def _bars(axes: Axes, prediction: Prediction) -> None:
-    answer = TEAL if prediction.is_digit else RED
+    answer = RED if prediction.is_digit is False else TEAL
     colors = [answer if digit == prediction.digit else PALE for digit in range(NUM_CLASSES)]
     axes.bar(range(NUM_CLASSES), prediction.probabilities, color=colors)
     axes.set(xticks=range(NUM_CLASSES), ylim=(0, 1), yticks=(0, 0.5, 1))
@@ -193,7 +193,9 @@ def _bars(axes: Axes, prediction: Prediction) -> None:
 
 def _verdict(prediction: Prediction) -> str:
     best = f"{prediction.digit} at {percent(prediction.confidence)}"
-    return best if prediction.is_digit else f"not a digit (if it were: {best})"
+    if prediction.is_digit is False:
+        return f"not a digit (if it were: {best})"
+    return best if prediction.is_digit else f"{best} (whether it is a digit: unknown)"
 
 
 @matplotlib.rc_context(STYLE)

@@ -34,6 +34,7 @@ from lenet_digits.reading.framing import IMAGE_SIZE
 from lenet_digits.reading.network import Floats
 from lenet_digits.reading.pictures import ImageInput
 from lenet_digits.storage.files import WeightsError, exists, read_weights, write_atomically
+from lenet_digits.storage.header import NONDIGITS, sees_nondigits, with_metadata
 from lenet_digits.storage.hub import TIMEOUT, HubError, fetch, split_source, upload
 from lenet_digits.storage.shipped import WEIGHTS_FILE, shipped_weights
 
@@ -102,7 +103,15 @@ class LeNet5(nn.Module):
 
     Its layers are modules named as in the paper, called in order, each with its tanh: a forward
     hook on ``c3`` sees what the paper calls C3.
+
+    Attributes:
+        sees_nondigits: whether the weights learned what is not a digit, too. Without that, nobody
+            knows whether a picture is a digit: `Prediction.is_digit` is None. The attribute goes
+            with the weights into safetensors files and copies. It is False after any other tensors
+            are loaded, as with `load_state_dict`.
     """
+
+    sees_nondigits = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,11 +136,18 @@ class LeNet5(nn.Module):
         return x
 
     def logits(self, canvases: NDArray[Any]) -> Floats:
-        """`forward` for arrays: (N, 28, 28) in [0, 1] to (N, 10) float32, without gradients."""
-        device = next(self.parameters()).device
+        """The model's answers for arrays: (N, 28, 28) in [0, 1] to (N, 10) float32.
+
+        It computes no gradients. Raises ValueError where the model is on the device ``meta``.
+        """
+        device, dtype = input_type(self)
         with torch.inference_mode():
-            logits = self(torch.from_numpy(canvases)[:, None].to(device))
-        return np.asarray(logits.cpu())
+            logits = self(torch.from_numpy(canvases)[:, None].to(device, dtype))
+        return np.asarray(logits.float().cpu())
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.sees_nondigits = False  # of the new tensors, nobody knows
 
     def activations(self, canvas: NDArray[Any]) -> dict[str, Floats]:
         """What a forward hook on each layer sees for a canvas (28, 28), by the layer's name.
@@ -196,7 +212,10 @@ class LeNet5(nn.Module):
                 timeout=timeout,
             )
             origin = f"{WEIGHTS_FILE} of {origin}"
-        return with_weights(parse_weights(read_weights(path), origin), origin)
+        content = read_weights(path)
+        return with_weights(
+            parse_weights(content, origin), origin, nondigits=sees_nondigits(content)
+        )
 
     def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
         """Write ``model.safetensors`` and ``config.json`` into a folder, made if need be.
@@ -205,7 +224,7 @@ class LeNet5(nn.Module):
         """
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / WEIGHTS_FILE, save_safetensors(tensors_of(self), METADATA))
+        write_atomically(folder / WEIGHTS_FILE, safetensors_of(self))
         write_atomically(folder / CONFIG_FILE, (json.dumps(CONFIG, indent=2) + "\n").encode())
 
     def push_to_hub(
@@ -241,15 +260,15 @@ def save_weights(model: LeNet5, path: str | PathLike[str]) -> str:
     """Write the weights as safetensors, or as a state dict where ``path`` ends in ``.pth``.
 
     Returns the SHA-256 of the file, in hexadecimal. The same weights give the same safetensors
-    file. Raises OSError if the file cannot be written.
+    file. Only a safetensors file keeps `LeNet5.sees_nondigits`. Raises OSError if the file cannot
+    be written.
     """
-    tensors = tensors_of(model)
     if Path(path).suffix in (".pth", ".pt"):
         buffer = io.BytesIO()
-        torch.save(tensors, buffer)
+        torch.save(tensors_of(model), buffer)
         content = buffer.getvalue()
     else:
-        content = save_safetensors(tensors, METADATA)
+        content = safetensors_of(model)
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
@@ -281,21 +300,39 @@ def load_model(
         repo, revision = on_hub
         model = LeNet5.from_pretrained(repo, revision=revision, timeout=timeout)
         return model.to(device or "cpu")
-    if source is None:
-        origin = f"The shipped {WEIGHTS_FILE}"
-        tensors: Mapping[str, Tensor] = parse_weights(shipped_weights(), origin)
+    origin = f"The shipped {WEIGHTS_FILE}" if source is None else str(source)
+    content = shipped_weights() if source is None else read_weights(Path(source))
+    if source is not None and Path(source).suffix in (".pth", ".pt", ".bin"):
+        model = with_weights(_renamed(parse_pth(content, origin)), origin)
     else:
-        origin = str(source)
-        content = read_weights(Path(source))
-        pickled = Path(source).suffix in (".pth", ".pt", ".bin")
-        parse = parse_pth if pickled else parse_weights
-        tensors = _renamed(parse(content, origin))
-    return with_weights(tensors, origin).to(device or "cpu")
+        tensors = parse_weights(content, origin)
+        nondigits = sees_nondigits(content)
+        model = with_weights(_renamed(tensors), origin, nondigits=nondigits)
+    return model.to(device or "cpu")
+
+
+def input_type(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Where a model wants its canvases, and in which type of numbers: as its first weights are.
+
+    Raises ValueError where the model is on the device ``meta``, which holds no numbers.
+    """
+    for weight in model.parameters():
+        if weight.is_meta:
+            raise ValueError("The model is on the device meta and holds no numbers: load weights.")
+        if weight.is_floating_point():
+            return weight.device, weight.dtype
+    return torch.device("cpu"), torch.float32
 
 
 def tensors_of(model: LeNet5) -> dict[str, Tensor]:
     """The weights by name, as files have them: on the CPU, one after the other in memory."""
     return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def safetensors_of(model: LeNet5) -> bytes:
+    """The weights as the content of a safetensors file."""
+    metadata = METADATA | NONDIGITS if getattr(model, "sees_nondigits", False) else METADATA
+    return with_metadata(save_safetensors(tensors_of(model)), metadata)
 
 
 def parse_weights(content: bytes, origin: str) -> dict[str, Tensor]:
@@ -306,8 +343,8 @@ def parse_weights(content: bytes, origin: str) -> dict[str, Tensor]:
         raise WeightsError(f"{origin} is not a safetensors file, or is damaged.") from error
 
 
-def with_weights(tensors: Mapping[str, Tensor], origin: str) -> LeNet5:
-    """LeNet-5 with these weights, in eval mode, on the CPU.
+def with_weights(tensors: Mapping[str, Tensor], origin: str, *, nondigits: bool = False) -> LeNet5:
+    """LeNet-5 with these weights, in eval mode, on the CPU; `nondigits` is its `sees_nondigits`.
 
     Strict: every tensor must be there, none other, all finite and of the right shape; they become
     float32. WeightsError otherwise, naming the origin and what is wrong.
@@ -321,6 +358,7 @@ def with_weights(tensors: Mapping[str, Tensor], origin: str) -> LeNet5:
     model.load_state_dict(
         {name: _float32(tensor).clone() for name, tensor in tensors.items()}, assign=True
     )
+    model.sees_nondigits = nondigits
     return model.eval()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickletools
 import re
-import warnings
 import zipfile
 from collections.abc import Mapping
 
@@ -29,9 +28,7 @@ def parse_pth(content: bytes, origin: str) -> Mapping[str, Tensor]:
     """
     try:
         plain = _plain(content)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(plain, map_location="cpu", weights_only=True)
+        state = torch.load(plain, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes torch.load raise nearly anything
         raise WeightsError(
             f"{origin} is not a plain state dict (tensors by name, as "

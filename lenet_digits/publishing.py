@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +32,10 @@ from lenet_digits.storage.shipped import (
     WEIGHTS_FILE,
     weights_directory,
 )
-from lenet_digits.training.checkpoint import METRICS_FILE
 from lenet_digits.training.evaluation import evaluate, wilson
+from lenet_digits.training.metrics import METRICS_FILE, Metrics, MetricsError, Sample, Share
 from lenet_digits.training.mnist import Digits
+from lenet_digits.training.recipes import RECIPES
 
 CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"
@@ -81,15 +82,18 @@ def prepare(folder: str | PathLike[str] | None = None) -> None:
     """
     home = Path(folder) if folder is not None else weights_directory()
     metrics = _read_metrics(home)
-    metrics["sha256"] = hashlib.sha256((home / WEIGHTS_FILE).read_bytes()).hexdigest()
     result = evaluate(LeNet5.from_pretrained(home), read_sample(home / SAMPLE_FILE))
-    metrics["sample"] = {"count": result.count, "errors": result.errors}
-    write_atomically(home / METRICS_FILE, (json.dumps(metrics, indent=2) + "\n").encode())
+    metrics = replace(
+        metrics,
+        sha256=hashlib.sha256((home / WEIGHTS_FILE).read_bytes()).hexdigest(),
+        sample=Sample(count=result.count, errors=result.errors),
+    )
+    metrics.write(home / METRICS_FILE)
     write_atomically(home / CONFIG_FILE, (json.dumps(CONFIG, indent=2) + "\n").encode())
     write_atomically(home / CARD_FILE, model_card(metrics, figures=_figures(home)).encode())
 
 
-def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> dict[str, Any]:
+def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> Metrics:
     """Check a folder of weights against itself; returns its metrics.
 
     Args:
@@ -110,32 +114,30 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
             raise PublishingError(f"{path} is no part of the weights; move it elsewhere.")
     metrics = _read_metrics(home)
     actual = hashlib.sha256((home / WEIGHTS_FILE).read_bytes()).hexdigest()
-    if metrics.get("sha256") != actual:
+    if metrics.sha256 != actual:
         raise PublishingError(
             f"{home / METRICS_FILE} was not measured with {WEIGHTS_FILE}: it states the SHA-256 "
-            f"{metrics.get('sha256')}, and the file's is {actual}."
+            f"{metrics.sha256 or 'of no file'}, and the file's is {actual}."
         )
-    confusion = torch.tensor(metrics["confusion"])
-    if not math.isclose(metrics["accuracy"], confusion.trace() / confusion.sum(), abs_tol=1e-6):
-        raise PublishingError(f"{home / METRICS_FILE}: accuracy and confusion disagree.")
-    if json.loads((home / CONFIG_FILE).read_text("utf-8")) != CONFIG:
+    if not _is_our_config(home / CONFIG_FILE):
         raise PublishingError(f"{home / CONFIG_FILE} is not LeNet-5's.")
     if (home / CARD_FILE).read_text("utf-8") != model_card(metrics, figures=_figures(home)):
         raise PublishingError(f"{home / CARD_FILE} does not say what {METRICS_FILE} says.")
     model = LeNet5.from_pretrained(home)
-    stated = metrics.get("sample", {})
-    sample = evaluate(model, read_sample(home / SAMPLE_FILE))
-    if (sample.count, sample.errors) != (stated.get("count"), stated.get("errors")):
+    result = evaluate(model, read_sample(home / SAMPLE_FILE))
+    if metrics.sample != Sample(result.count, result.errors):
+        stated = metrics.sample
         raise PublishingError(
-            f"{WEIGHTS_FILE} reads {sample.errors} of the {sample.count} digits in {SAMPLE_FILE} "
-            f"wrong; {METRICS_FILE} states {stated.get('errors')} of {stated.get('count')}."
+            f"{WEIGHTS_FILE} reads {result.errors} of the {result.count} digits in {SAMPLE_FILE} "
+            f"wrong; {METRICS_FILE} states "
+            f"{f'{stated.errors} of {stated.count}' if stated else 'nothing of them'}."
         )
     if digits is not None:
         measured = evaluate(model, digits)
-        if abs(measured.accuracy - metrics["accuracy"]) > TORN:
+        if abs(measured.accuracy - metrics.accuracy) > TORN:
             raise PublishingError(
                 f"{WEIGHTS_FILE} reads {measured.accuracy:.2%} of the test digits right; "
-                f"{METRICS_FILE} states {metrics['accuracy']:.2%}."
+                f"{METRICS_FILE} states {metrics.accuracy:.2%}."
             )
     return metrics
 
@@ -168,7 +170,13 @@ def push(
     """
     home = Path(folder) if folder is not None else weights_directory()
     metrics = check_weights(home, digits)
-    shipped = metrics["sha256"] == SHIPPED_SHA256
+    if not (metrics.trained_on_mnist and metrics.tested_on_mnist):
+        raise PublishingError(
+            f"{home / METRICS_FILE} is of a run that did not train on all of MNIST's 60,000 "
+            "training digits, or was not evaluated on its 10,000 test digits. Train without limit "
+            "and holdout (--limit, --holdout), then push that run."
+        )
+    shipped = metrics.sha256 == SHIPPED_SHA256
     if folder is None and not shipped:
         raise PublishingError(f"{home / WEIGHTS_FILE} is not the file that this version ships.")
     return upload(
@@ -176,7 +184,7 @@ def push(
         repo,
         private=private,
         token=token,
-        message=f"LeNet-5, {metrics['accuracy']:.2%} of MNIST's test digits",
+        message=f"LeNet-5, {metrics.accuracy:.2%} of MNIST's test digits",
         tag=REVISION if shipped else None,
         exact=True,
     )
@@ -238,38 +246,36 @@ def _figures(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.png") if path.name != SAMPLE_FILE)
 
 
-def _read_metrics(folder: Path) -> dict[str, Any]:
-    path = folder / METRICS_FILE
+def _read_metrics(folder: Path) -> Metrics:
     try:
-        metrics = json.loads(path.read_text("utf-8"))
-        return dict(metrics, accuracy=float(metrics["accuracy"]), confusion=metrics["confusion"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise PublishingError(f"{path} is not the metrics of a training run ({error}).") from error
+        return Metrics.read(folder / METRICS_FILE)
+    except MetricsError as error:
+        raise PublishingError(str(error)) from error
+
+
+def _is_our_config(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_text("utf-8")) == CONFIG)
+    except (ValueError, RecursionError):
+        return False
 
 
 # The model card --------------------------------------------------------------------------------
 
 
-def model_card(metrics: dict[str, Any], *, figures: Sequence[str] = ()) -> str:
-    """The model card, in Markdown, that says what the metrics say, and shows the figures named.
-
-    Of the metrics, those that training does not write may be absent: ``seeds`` ({"count", "mean",
-    "deviation", "lowest", "highest", "calibration_error"}), ``real_input`` ({what: {"accuracy",
-    "count"}}), ``others`` ({system: the same}), ``mnist_c`` ({corruption: {"bare", "pipeline",
-    "count"}}), ``misses`` ([{"digit", "read_as", "count", "of"}]), ``calibration`` and ``refusal``
-    ({name: figure}). Shares are in [0, 1].
-    """
-    recipe: dict[str, Any] = metrics.get("recipe", {})
-    versions: dict[str, Any] = metrics.get("versions", {})
-    sample: dict[str, Any] = metrics.get("sample", {})
-    count = sum(map(sum, metrics["confusion"]))
+def model_card(metrics: Metrics, *, figures: Sequence[str] = ()) -> str:
+    """The model card, in Markdown, that says what the metrics say, and shows the figures named."""
+    sample = metrics.sample
+    shown, wrong = (sample.count, sample.errors) if sample else ("", "")
     curves = "\n".join(
         f"![{Path(name).stem} by epoch]({name})"
         for name in figures
         if name not in (RELIABILITY_FILE, MISTAKES_FILE)
     )
-    settings = "\n".join(f"| {_words(name)} | {value} |" for name, value in recipe.items())
-    environment = ", ".join(f"{_words(name)} {value}" for name, value in versions.items())
+    settings = "\n".join(
+        f"| {_words(name)} | {value} |" for name, value in asdict(metrics.recipe).items()
+    )
+    environment = ", ".join(f"{_words(name)} {value}" for name, value in metrics.versions.items())
     results = "\n".join(
         [
             *_accuracies(metrics),
@@ -296,28 +302,14 @@ tags:
 - digit-recognition
 - pytorch
 - safetensors
-model-index:
-- name: LeNet-5
-  results:
-  - task:
-      type: image-classification
-      name: Handwritten digit recognition
-    dataset:
-      type: ylecun/mnist
-      name: MNIST
-      split: test
-    metrics:
-    - type: accuracy
-      value: {metrics["accuracy"]:.6g}
-      name: Accuracy
----
+{_model_index(metrics)}---
 
 # LeNet-5 for handwritten digits
 
 The network of 1998 with its 61,706 parameters, trained to read what people draw, scan and
-photograph. It reads {100 * metrics["accuracy"]:.2f} % of MNIST's {count:,} test digits right.
+photograph. It reads {100 * metrics.accuracy:.2f} % of {_tested_on(metrics)} right.
 
-![{sample.get("count", "")} of MNIST's test digits, as the network sees them]({SAMPLE_FILE})
+![{shown} of MNIST's test digits, as the network sees them]({SAMPLE_FILE})
 
 ## How to use it
 
@@ -352,13 +344,12 @@ demonstrations, and as a small, fast reader within a larger system that can stan
 {results}
 ## How it was trained
 
-On MNIST's 60,000 training digits, warped at random, and on digits and non-digits that the
-package's own code draws. `lenet-digits train --recipe best` does it again:
+{_trained_on(metrics)}
 
 | Setting | Value |
 | --- | --- |
 {settings}
-| seed | {metrics.get("seed", "")} |
+| seed | {metrics.seed} |
 
 {curves}
 
@@ -367,9 +358,9 @@ With {environment or "versions not recorded"}.
 
 ## Files
 
-- `{WEIGHTS_FILE}`: the weights, SHA-256 `{metrics.get("sha256", "")}`.
-- `{SAMPLE_FILE}`: {sample.get("count", "")} of MNIST's test digits, a row for each digit 0 to 9; \
-the weights read {sample.get("errors", "")} of them wrong.
+- `{WEIGHTS_FILE}`: the weights, SHA-256 `{metrics.sha256}`.
+- `{SAMPLE_FILE}`: {shown} of MNIST's test digits, a row for each digit 0 to 9; \
+the weights read {wrong} of them wrong.
   MNIST is by Yann LeCun, Corinna Cortes and Chris Burges, and what is shown of it here licensed
   CC BY-SA 3.0.
 - `{CONFIG_FILE}`: the network's sizes. There is nothing to configure.
@@ -381,85 +372,134 @@ Recognition", Proceedings of the IEEE 86 (11), 1998.
 """
 
 
-def weaknesses(metrics: dict[str, Any]) -> list[str]:
-    """Where it fails most, a sentence each, as far as the metrics of `model_card` tell."""
+def _model_index(metrics: Metrics) -> str:
+    """The accuracy as the Hub wants to be told of it: on MNIST's test digits, or not at all."""
+    if not metrics.tested_on_mnist:
+        return ""
+    return f"""model-index:
+- name: LeNet-5
+  results:
+  - task:
+      type: image-classification
+      name: Handwritten digit recognition
+    dataset:
+      type: ylecun/mnist
+      name: MNIST
+      split: test
+    metrics:
+    - type: accuracy
+      value: {metrics.accuracy:.6g}
+      name: Accuracy
+"""
+
+
+def _tested_on(metrics: Metrics) -> str:
+    if metrics.tested_on_mnist:
+        return f"MNIST's {metrics.count:,} test digits"
+    if metrics.holdout:
+        return metrics.evaluated_on
+    return f"{metrics.count:,} test digits other than MNIST's"
+
+
+def _trained_on(metrics: Metrics) -> str:
+    if metrics.trained_on_mnist:
+        digits = "MNIST's 60,000 training digits"
+    elif metrics.limit:
+        digits = f"the first {metrics.limit:,} training digits that it was given"
+    else:
+        digits = f"training digits with the SHA-256 `{metrics.data_sha256}`"
+    recipe = metrics.recipe
+    drawn = ["digits"] * bool(recipe.drawn) + ["non-digits"] * bool(recipe.nondigits)
+    sentence = f"On {digits}{', warped at random' if recipe.distortion else ''}"
+    if drawn:
+        sentence += f", and on {' and '.join(drawn)} that the package's own code draws"
+    names = [name for name, known in RECIPES.items() if known == recipe]
+    again = f" `lenet-digits train --recipe {names[0]}` does it again:" if names else ""
+    whole = metrics.trained_on_mnist and metrics.tested_on_mnist
+    text = f"{sentence}.{again if whole else ''}"
+    return "\n".join(textwrap.wrap(text, 97, break_on_hyphens=False))
+
+
+def weaknesses(metrics: Metrics) -> list[str]:
+    """Where it fails most, a sentence each, as far as the metrics tell."""
     found = []
-    if real := metrics.get("real_input"):
-        lowest = sorted(real.items(), key=lambda item: item[1]["accuracy"])[:4]
+    if metrics.real_input:
+        lowest = sorted(metrics.real_input.items(), key=lambda item: item[1].accuracy)[:4]
         shares = (
-            f"{what.partition(': ')[2] or what} ({result['accuracy']:.1%})"
-            for what, result in lowest
+            f"{what.partition(': ')[2] or what} ({result.accuracy:.1%})" for what, result in lowest
         )
         found.append(f"The sets it reads worst: {'; '.join(shares)}.")
-    if misses := metrics.get("misses"):
+    if metrics.misses:
         each = (
-            f"{miss['digit']} as {miss['read_as']} ({miss['count']} of {miss['of']})"
-            for miss in misses
-            if miss["read_as"] is not None
+            f"{miss.digit} as {miss.read_as} ({miss.count} of {miss.of})"
+            for miss in metrics.misses
+            if miss.read_as is not None
         )
         found.append(f"What it takes for what, on real input: {', '.join(each)}.")
-    if refusal := metrics.get("refusal"):
+    if refusal := metrics.refusal:
         kinds = {k: v for k, v in refusal.items() if k not in ("all", "digits", "AUROC") and v < 1}
         worst = sorted(kinds.items(), key=lambda item: item[1])[:4]
         shares = (f"{_words(kind).replace('-', ' ')} {1 - share:.0%}" for kind, share in worst)
         found.append(f"What is no digit and yet passes for one: {', '.join(shares)}.")
-    if corrupted := metrics.get("mnist_c"):
-        worst = sorted((r["pipeline"], _words(kind)) for kind, r in corrupted.items())[:3]
-        shares = (f"{kind} ({share:.1%})" for share, kind in worst)
+    if metrics.mnist_c:
+        worst_kinds = sorted((r.pipeline, _words(kind)) for kind, r in metrics.mnist_c.items())[:3]
+        shares = (f"{kind} ({share:.1%})" for share, kind in worst_kinds)
         found.append(f"MNIST-C's corruptions that it minds most: {', '.join(shares)}.")
     return found
 
 
-def _accuracies(metrics: dict[str, Any]) -> list[str]:
-    confusion = metrics["confusion"]
-    count = sum(map(sum, confusion))
-    rows = {"MNIST, the test digits": {"accuracy": metrics["accuracy"], "count": count}}
+def _accuracies(metrics: Metrics) -> list[str]:
+    tested = "MNIST, the test digits" if metrics.tested_on_mnist else _tested_on(metrics)
+    rows = {tested: Share(metrics.accuracy, metrics.count)} if metrics.count else {}
     lines = [
         "## How well it reads",
         "",
         *_table("What | Pictures | Right | 95 % interval"),
         *(
-            f"| {what} | {result['count']:,} | {100 * result['accuracy']:.2f} % | "
+            f"| {what} | {result.count:,} | {100 * result.accuracy:.2f} % | "
             "{:.2f} to {:.2f} % |".format(*_interval(result))
-            for what, result in (rows | metrics.get("real_input", {})).items()
+            for what, result in (rows | metrics.real_input).items()
         ),
         "",
     ]
-    if seeds := metrics.get("seeds"):
+    if seeds := metrics.seeds:
         lines += [
-            f"Trained {seeds['count']} times by the same recipe, each time from another seed, the "
-            f"network reads {_percent(seeds['mean'])} ± {100 * seeds['deviation']:.2f} % of the "
-            f"test digits right ({_percent(seeds['lowest'])} to {_percent(seeds['highest'])}), "
-            f"with an expected calibration error of {seeds['calibration_error']:.4f}.",
+            f"Trained {seeds.count} times by the same recipe, each time from another seed, the "
+            f"network reads {_percent(seeds.mean)} ± {100 * seeds.deviation:.2f} % of the "
+            f"test digits right ({_percent(seeds.lowest)} to {_percent(seeds.highest)}), "
+            f"with an expected calibration error of {seeds.calibration_error:.4f}.",
             "",
         ]
-    wrong = count - sum(row[digit] for digit, row in enumerate(confusion))
+    tested = "MNIST's test digits" if metrics.tested_on_mnist else _tested_on(metrics)
     return [
         *lines,
-        f"{wrong} of MNIST's test digits are read wrong; by digit:",
+        f"{metrics.count - metrics.right} of {tested} are read wrong; by digit:",
         "",
         *_table("Digit | Pictures | Wrong"),
-        *(f"| {d} | {sum(row):,} | {sum(row) - row[d]} |" for d, row in enumerate(confusion)),
+        *(
+            f"| {d} | {sum(row):,} | {sum(row) - row[d]} |"
+            for d, row in enumerate(metrics.confusion)
+        ),
         "",
     ]
 
 
-def _others(metrics: dict[str, Any]) -> list[str]:
+def _others(metrics: Metrics) -> list[str]:
     """Other systems on the same pictures; a system may have read a share of a set's pictures."""
-    others: dict[str, Any] = metrics.get("others", {})
-    if not others:
+    others = {name: results for name, results in metrics.others.items() if results}
+    if not others or not metrics.real_input:
         return []
 
-    def cell(result: dict[str, Any] | None) -> str:
+    def cell(result: Share | None) -> str:
         if result is None:
             return ""
-        return "{:.1f} ({:.1f} to {:.1f})".format(100 * result["accuracy"], *_interval(result))
+        return "{:.1f} ({:.1f} to {:.1f})".format(100 * result.accuracy, *_interval(result))
 
-    counts = {what: result["count"] for what, result in metrics["real_input"].items()}
+    counts = {what: result.count for what, result in metrics.real_input.items()}
     fewer = [
         f"{name} read at most {most} of each set, drawn at random."
         for name, results in others.items()
-        if (most := max(result["count"] for result in results.values())) < max(counts.values())
+        if (most := max(result.count for result in results.values())) < max(counts.values())
     ]
     return [
         "### Beside other systems",
@@ -477,22 +517,22 @@ def _others(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _corruptions(metrics: dict[str, Any]) -> list[str]:
-    corrupted: dict[str, Any] = metrics.get("mnist_c", {})
+def _corruptions(metrics: Metrics) -> list[str]:
+    corrupted = metrics.mnist_c
     if not corrupted:
         return []
-    ways = ("bare", "pipeline")
-    means = (sum(r[way] for r in corrupted.values()) / len(corrupted) for way in ways)
+    both = [(result.bare, result.pipeline) for result in corrupted.values()]
+    means = (sum(shares) / len(corrupted) for shares in zip(*both, strict=True))
     return [
         "### MNIST-C",
         "",
-        f"Of the first {next(iter(corrupted.values()))['count']:,} test digits, corrupted in "
+        f"Of the first {next(iter(corrupted.values())).count:,} test digits, corrupted in "
         f"{len(corrupted)} ways (Mu and Gilmer, 2019), what the bare network and the whole "
         "package, which frames them anew, read right:",
         "",
         *_table("Corruption | Bare network | Package"),
         *(
-            f"| {_words(kind)} | {' | '.join(_percent(result[way], 1) for way in ways)} |"
+            f"| {_words(kind)} | {_percent(result.bare, 1)} | {_percent(result.pipeline, 1)} |"
             for kind, result in corrupted.items()
         ),
         f"| **mean** | {' | '.join(f'**{_percent(mean, 1)}**' for mean in means)} |",
@@ -500,8 +540,8 @@ def _corruptions(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def _reliability(metrics: dict[str, Any], figures: Sequence[str]) -> list[str]:
-    if not metrics.get("calibration"):
+def _reliability(metrics: Metrics, figures: Sequence[str]) -> list[str]:
+    if not metrics.calibration:
         return []
     lines = [
         "### How far its probabilities can be believed",
@@ -509,7 +549,7 @@ def _reliability(metrics: dict[str, Any], figures: Sequence[str]) -> list[str]:
         "Expected calibration error, 15 bins. The framing of pictures was tuned on the real input.",
         "",
         *_table(" | "),
-        *(f"| {_words(name)} | {value:.4f} |" for name, value in metrics["calibration"].items()),
+        *(f"| {_words(name)} | {value:.4f} |" for name, value in metrics.calibration.items()),
         "",
     ]
     if RELIABILITY_FILE in figures:
@@ -522,8 +562,8 @@ def _reliability(metrics: dict[str, Any], figures: Sequence[str]) -> list[str]:
     return lines
 
 
-def _refusals(metrics: dict[str, Any]) -> list[str]:
-    if not metrics.get("refusal"):
+def _refusals(metrics: Metrics) -> list[str]:
+    if not metrics.refusal:
         return []
     return [
         "### What it says is no digit",
@@ -534,13 +574,13 @@ def _refusals(metrics: dict[str, Any]) -> list[str]:
         *(
             f"| {name} | {value:.4f} |" if name == "AUROC" else
             f"| {_words(name)} | {_percent(value, 1)} |"
-            for name, value in metrics["refusal"].items()
+            for name, value in metrics.refusal.items()
         ),
         "",
     ]  # fmt: skip
 
 
-def _limits(metrics: dict[str, Any], figures: Sequence[str]) -> list[str]:
+def _limits(metrics: Metrics, figures: Sequence[str]) -> list[str]:
     lines = [f"- {sentence}" for sentence in weaknesses(metrics)]
     if MISTAKES_FILE in figures:
         shown = f"![MNIST's test digits that it misreads, each with its label]({MISTAKES_FILE})"
@@ -557,9 +597,9 @@ def _percent(share: float, digits: int = 2) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def _interval(result: dict[str, Any]) -> tuple[float, float]:
+def _interval(result: Share) -> tuple[float, float]:
     """The 95 % interval of an accuracy, in per cent."""
-    low, high = wilson(round(result["accuracy"] * result["count"]), result["count"])
+    low, high = wilson(round(result.accuracy * result.count), result.count)
     return 100 * low, 100 * high
 
 

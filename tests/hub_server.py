@@ -2,7 +2,8 @@
 
 It speaks as much of the Hub's protocol as `huggingface_hub` needs to create a repository, upload a
 folder to it, tag a commit and download a file. Repositories of the owner ``faulty`` fail in the
-manner of their name, whatever was uploaded to them.
+manner of their name, whatever was uploaded to them. Those of the owner ``slow`` never answer a
+question for their ``config.json``.
 """
 
 from __future__ import annotations
@@ -101,6 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if found := re.match(r"/faulty/([\w-]+)/resolve/", path):
             return self.fail(found[1])
+        if re.match(r"/slow/[\w-]+/resolve/.*/config\.json$", path):
+            self.server.closing.wait(60)
+            return None
         if (
             self.command == "POST"
             and self.headers.get("Authorization") != f"Bearer {self.server.token}"

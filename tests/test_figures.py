@@ -17,7 +17,7 @@ from lenet_digits import figures as plotting
 from lenet_digits.reading.canvas import canvas_steps
 from lenet_digits.reading.prediction import Prediction
 from lenet_digits.training.evaluation import Evaluation, Reliability
-from lenet_digits.training.loop import EpochRecord
+from lenet_digits.training.metrics import EpochRecord
 from lenet_digits.training.mnist import Digits
 
 SEVEN = Prediction((0.0,) * 7 + (0.75, 0.25, 0.0), outlier_score=0.2)
@@ -152,7 +152,7 @@ def test_plotting_leaves_pyplot_and_its_list_of_open_figures_alone():
     script = (
         "import sys\n"
         "from lenet_digits.figures import plot_cost\n"
-        "from lenet_digits.training.loop import EpochRecord\n"
+        "from lenet_digits import EpochRecord\n"
         f"plot_cost({EPOCHS!r})\n"
         "assert 'matplotlib.figure' in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules"

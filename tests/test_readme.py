@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lenet_digits.cli import entry
+from lenet_digits.training.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,7 +59,7 @@ def test_its_figures_are_those_of_the_files_that_commands_wrote():
 
 def test_the_model_card_has_the_figures_of_the_benchmark():
     report = runpy.run_path(str(ROOT / "tests/benchmarks/report.py"))
-    metrics = json.loads((ROOT / "weights/metrics.json").read_text(encoding="utf-8"))
+    metrics = Metrics.read(ROOT / "weights/metrics.json")
     assert report["measured_metrics"](metrics) == metrics, "run python -m tests.benchmarks.report"
 
 

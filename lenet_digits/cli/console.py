@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 PROGRAM = "lenet-digits"
-FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141  # exit codes; argparse's own is 2, for bad usage
+FAILED, PIPE_CLOSED = 1, 141  # exit codes; argparse's own is 2, for bad usage
 
 
 def add_command(
@@ -52,13 +53,38 @@ def figure_path(name: str) -> Path:
     return Path(name)
 
 
+def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """The type of options that take a whole number of a range, which includes its ends."""
+    wanted = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
+
+    def parsed(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if number < lowest or (highest is not None and number > highest):
+            raise argparse.ArgumentTypeError(f"it is {number}; it must be {wanted}")
+        return number
+
+    return parsed
+
+
 def complain(message: str) -> None:
-    """Write one line to standard error, clear of a progress bar."""
+    """Write one line to standard error, clear of a progress bar.
+
+    Where standard error cannot be written to, as on a full disk, the work goes on without it.
+    """
     line = f"{PROGRAM}: {printable(' '.join(message.split()))}"
-    if tqdm := sys.modules.get("tqdm"):  # there may be a progress bar to keep clear of
-        tqdm.tqdm.write(line, file=sys.stderr)
-    else:
-        print(line, file=sys.stderr, flush=True)
+    if sys.stderr is None:
+        return
+    try:
+        if tqdm := sys.modules.get("tqdm"):  # there may be a progress bar to keep clear of
+            tqdm.tqdm.write(line, file=sys.stderr)
+            sys.stderr.flush()
+        else:
+            print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
 
 
 def reason(error: BaseException) -> str:
@@ -85,4 +111,11 @@ def close_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop(sys.stdout)
+
+
+def _drop(stream: TextIO) -> None:
+    """Send what a stream still holds, and all that follows, to the null device."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from lenet_digits import __version__
+from lenet_digits.cli import signals
 from lenet_digits.cli.console import (
     FAILED,
-    INTERRUPTED,
     PIPE_CLOSED,
     PROGRAM,
     close_output,
@@ -24,6 +24,7 @@ from lenet_digits.cli.console import (
 from lenet_digits.cli.experiments import add_evaluate, add_samples, add_train, resuming
 from lenet_digits.cli.predicting import add_predict
 from lenet_digits.cli.serving import add_app, add_push, add_push_space
+from lenet_digits.cli.signals import INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,14 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(build_parser().parse_args(words))
     run = options.pop("run")
     try:
-        code: int = run(**options)
-        sys.stdout.flush()
+        try:
+            code: int = run(**options)
+            sys.stdout.flush()
+        except Exception:
+            signals.check()  # an import may turn Ctrl-C into an error of its own
+            raise
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         close_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
         advice = f" Go on where it stopped: {resuming(words)}" if words[0] == "train" else ""
         complain(f"Interrupted.{advice}")
+        close_output()
         return INTERRUPTED
     except (ImportError, MemoryError, OSError, RuntimeError, ValueError) as error:
         complain(reason(error))

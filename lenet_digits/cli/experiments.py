@@ -66,8 +66,8 @@ def _train(
     from lenet_digits.figures import plot_accuracy, plot_cost, save_figure
     from lenet_digits.model import save_weights
     from lenet_digits.storage.shipped import WEIGHTS_FILE
-    from lenet_digits.training.checkpoint import METRICS_FILE
-    from lenet_digits.training.loop import EpochRecord, train
+    from lenet_digits.training.loop import train
+    from lenet_digits.training.metrics import METRICS_FILE, EpochRecord
     from lenet_digits.training.mnist import load_mnist
     from lenet_digits.training.recipes import RECIPES
 
@@ -108,7 +108,7 @@ def _train(
     finally:
         if bar is not None:
             bar.close()
-    measured = run.metrics["evaluated_on"]
+    measured = run.metrics.evaluated_on
     save_figure(plot_cost(run.epochs), folder / "cost.png")
     save_figure(plot_accuracy(run.epochs, digits=measured), folder / "accuracy.png")
     print(

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import functools
-import json
-import os
-import re
+import io
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
+from lenet_digits.cli import signals
 from lenet_digits.cli.console import (
     FAILED,
     add_command,
     add_weights,
     complain,
     figure_path,
-    printable,
+    whole_number,
 )
+from lenet_digits.cli.folders import pictures_in, same_file
+from lenet_digits.cli.rows import STDIN, Row, failed, rows_of
+from lenet_digits.cli.tables import write_csv, write_json, write_table
+from lenet_digits.storage.files import written_atomically
 
 if TYPE_CHECKING:
-    from lenet_digits.model import LeNet5
-    from lenet_digits.reading.canvas import CanvasSteps
-    from lenet_digits.reading.prediction import Prediction
+    from lenet_digits.cli.rows import Explained
 
-    Predictions = Generator[tuple[str, Prediction], None, None]
-
-STDIN = "-"
 EXPLAINED = 20  # pictures that --explain draws at most
 MANY = 50  # pictures from which on it pays to start a process for each core
+WRITERS = {".csv": write_csv, ".json": write_json}
+MATPLOTLIB = b"matplotlib"  # in every figure that it writes, in capital or small letters
+
+Picture = str | tuple[str, Exception]  # a file, or a folder with the reason why it gives none
 
 
 def add_predict(commands: Any) -> None:
@@ -40,27 +42,41 @@ def add_predict(commands: Any) -> None:
         commands,
         "predict",
         "read the digits in pictures",
-        "Exit code: 0; 1 if any picture could not be read; 2 for bad usage.",
+        "Every picture has a row, and so has every page of a TIFF; of an animation, the first "
+        "picture is read. Exit code: 0; 1 if a picture could not be read (a blank one counts as "
+        "read, and so does one that is not a digit); 2 for bad usage.",
     )
     parser.add_argument(
         "paths",
         metavar="PATH",
         nargs="+",
-        help="a picture; a directory, for the pictures in it (not in directories below), sorted by "
-        "name; or - for a picture on standard input",
+        help="a picture; a folder, for the pictures in it, sorted by name; or - for a picture on "
+        "standard input",
+    )
+    parser.add_argument(
+        "--recursive", action="store_true", help="look into the folders of a folder as well"
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
-        "--json", dest="write", action="store_const", const=_write_json,
+        "--json", dest="write", action="store_const", const=write_json,
         help="an array of objects with all ten probabilities",
     )  # fmt: skip
     form.add_argument(
-        "--csv", dest="write", action="store_const", const=_write_csv,
+        "--csv", dest="write", action="store_const", const=write_csv,
         help="a table with all ten probabilities, for spreadsheets",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path,
+        help="write the answers to this file, in the form that its name ends in (.csv, .json) "
+        "unless --csv or --json is given; it appears whole or not at all",
     )  # fmt: skip
     parser.add_argument(
         "--explain", metavar="FILE", type=figure_path,
         help=f"draw how each picture was read, step by step (at most {EXPLAINED} of them)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--inside", metavar="FILE", type=figure_path,
+        help="draw what every layer of the network answers to the first picture",
     )  # fmt: skip
     parser.add_argument(
         "--method", choices=("mnist", "center-crop"),
@@ -68,7 +84,7 @@ def add_predict(commands: Any) -> None:
         "center-crop: the plain crop of the original demo",
     )  # fmt: skip
     parser.add_argument(
-        "--jobs", metavar="N", type=int,
+        "--jobs", metavar="N", type=whole_number(1),
         help=f"read in N processes (default: one for each core from {MANY} pictures on, else 1)",
     )  # fmt: skip
     add_weights(parser)
@@ -78,156 +94,148 @@ def add_predict(commands: Any) -> None:
 def _predict(
     paths: Sequence[str],
     *,
-    write: Any = None,
+    recursive: bool = False,
+    write: Callable[..., None] | None = None,
+    output: Path | None = None,
     explain: Path | None = None,
+    inside: Path | None = None,
     weights: str | None = None,
     jobs: int | None = None,
     **options: Any,
 ) -> int:
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"--jobs is {jobs}; it must be 1 or more.")
-    pictures = list(_pictures(paths))
+    left_aside: Counter[str] = Counter()
+    pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
+    _check_targets(pictures, {"--output": output, "--explain": explain, "--inside": inside})
     if STDIN in pictures or (jobs is None and len(pictures) < MANY):
         jobs = 1
     if weights is not None:
         from lenet_digits.model import load_model  # and with it torch
 
         options["model"] = load_model(weights)
-    explained: list[tuple[str, CanvasSteps, Prediction]] = []
-    code = 0
+    if write is None:
+        write = WRITERS.get(output.suffix.lower() if output else "", write_table)
+    explained: Explained = []
+    counts: Counter[str] = Counter()
 
-    def predictions() -> Predictions:
-        nonlocal code
-        for path, outcome in zip(pictures, _watched(outcomes(), len(pictures)), strict=True):
-            if isinstance(outcome, Exception):
-                complain(f"{path}: {getattr(outcome, 'strerror', None) or outcome}")
-                code = FAILED
-            else:
-                yield path, outcome
+    def rows() -> Generator[Row]:
+        room = explained if explain or inside else None
+        found = _read(pictures, jobs, room, options)
+        for some in found if output is None and sys.stdout.isatty() else _watched(found, pictures):
+            signals.check()
+            for row in some:
+                counts[row.status] += 1
+                if row.status == "unreadable":
+                    complain(f"{row.name}: {row.error}")
+                yield row
 
-    def outcomes() -> Iterator[Prediction | Exception]:
-        here = len(pictures) if jobs == 1 else EXPLAINED if explain else 0
-        for number, path in enumerate(pictures[:here]):
-            room = explained if explain and number < EXPLAINED else None
-            yield _outcome(path, explained=room, **options)
-        if here < len(pictures):
-            from lenet_digits.cli.workers import map_in_processes
+    with _destination(output) as file, contextlib.closing(rows()) as answers:
+        write(answers, file)
+    if explained:
+        from lenet_digits.figures import plot_activations, plot_steps, save_figure
+        from lenet_digits.reading.inside import activations
 
-            read = functools.partial(_outcome, **options)
-            yield from map_in_processes(read, pictures[here:], jobs=jobs)
-
-    with contextlib.closing(predictions()) as answers:
-        (write or _write_table)(answers)
-    if explain is not None and explained:
-        from lenet_digits.figures import plot_steps, save_figure
-
-        save_figure(plot_steps(explained), explain)
-    return code
+        model = options.get("model")
+        if explain:
+            save_figure(plot_steps(explained[:EXPLAINED], model=model), explain)
+        if inside:
+            save_figure(plot_activations(activations(explained[0][1], model=model)), inside)
+    if counts.total() > 1 or left_aside:
+        complain(_in_words(counts, left_aside))
+    return FAILED if counts["unreadable"] else 0
 
 
-def _outcome(
-    path: str,
-    *,
-    model: LeNet5 | None = None,
-    explained: list[tuple[str, CanvasSteps, Prediction]] | None = None,
-    **options: Any,
-) -> Prediction | Exception:
-    """The prediction, or why there is none; the steps to it are added to `explained`."""
-    from lenet_digits.reading.canvas import canvas_steps
-    from lenet_digits.reading.prediction import predict_steps
+def _check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None]) -> None:
+    """Refuse to write over a picture or twice to one file, before any work is done."""
+    named = [picture for picture in pictures if isinstance(picture, str)]
+    given = {option: target for option, target in targets.items() if target is not None}
+    for option, target in given.items():
+        twin = next(
+            (other for other in given if other < option and same_file(given[other], target)), None
+        )
+        if twin:
+            raise ValueError(f"{twin} and {option} name the same file, {target}.")
+        if not target.exists():
+            continue
+        if any(same_file(target, picture) for picture in named):
+            raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
+        if target.is_file() and _is_picture(target):  # `--explain *.png` takes the first for itself
+            raise ValueError(f"{option} {target} would overwrite a picture; name another file.")
+    output = given.get("--output")
+    if output and not output.parent.is_dir():
+        raise ValueError(f"There is no folder {output.parent} to write --output {output.name} to.")
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file is a picture other than a figure that an earlier command drew."""
+    from lenet_digits.reading.pictures import UnreadableImageError, open_local, read_file
 
     try:
-        with _opened(path) as file:
-            steps = canvas_steps(file, **options)
-    except (OSError, ValueError) as error:
-        return error
-    prediction = predict_steps(steps, model=model)
-    if explained is not None:
-        explained.append((printable(Path(path).name), steps, prediction))
-    return prediction
+        content = read_file(path)
+        return MATPLOTLIB not in content.lower() and bool(open_local(content, path.name))
+    except UnreadableImageError:
+        return False
 
 
-def _watched(outcomes: Iterator[Any], total: int) -> Iterator[Any]:
-    """With a progress bar for one who watches standard error while the answers go elsewhere."""
-    if total < MANY or not sys.stderr.isatty() or sys.stdout.isatty():
-        return outcomes
+@contextlib.contextmanager
+def _destination(output: Path | None) -> Iterator[TextIO]:
+    """Where the answers go: standard output, or a file that appears whole or not at all."""
+    if output is None:
+        yield sys.stdout
+        return
+    with written_atomically(output) as file:
+        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="\n")
+        try:
+            yield text
+        finally:
+            text.flush()
+            text.detach()
+
+
+def _read(
+    pictures: Sequence[Picture], jobs: int | None, explained: Explained | None, options: Any
+) -> Iterator[list[Row]]:
+    """The rows of each picture, in order, read by this process or by several."""
+    read: Callable[..., list[Row]] = functools.partial(_rows, **options)
+    here = len(pictures) if jobs == 1 else EXPLAINED if explained is not None else 0
+    for number, picture in enumerate(pictures[:here]):
+        yield read(picture, explained=explained if number < EXPLAINED else None)
+    if here < len(pictures):
+        from lenet_digits.cli.workers import map_in_processes
+
+        yield from map_in_processes(read, pictures[here:], jobs=jobs)
+
+
+def _rows(picture: Picture, **options: Any) -> list[Row]:
+    return rows_of(picture, **options) if isinstance(picture, str) else [failed(*picture)]
+
+
+def _watched(rows: Iterator[list[Row]], pictures: Sequence[Picture]) -> Iterator[list[Row]]:
+    """With a progress bar, if there are many and standard error is a terminal."""
+    if len(pictures) < MANY or not sys.stderr.isatty():
+        return rows
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:  # the light installation shows no bar
-        return outcomes
+        return rows
 
-    watched: Iterator[Any] = iter(tqdm(outcomes, total=total, unit=" pictures", dynamic_ncols=True))
+    watched: Iterator[list[Row]] = iter(
+        tqdm(rows, total=len(pictures), unit=" pictures", dynamic_ncols=True)
+    )
     return watched
 
 
-def _pictures(paths: Sequence[str]) -> Iterator[str]:
-    for path in paths:
-        if path != STDIN and os.path.isdir(path):  # noqa: PTH112, Path drops a leading ./
-            yield from _pictures_in(path) or [path]  # an empty one is complained of when opened
-        else:
-            yield path
-
-
-def _pictures_in(directory: str) -> list[str]:
-    from PIL import Image
-
-    from lenet_digits.reading.pictures import FORMATS
-
-    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
-    try:
-        names = sorted(os.listdir(directory))  # noqa: PTH208
-    except OSError:
-        return []
-    return [
-        os.path.join(directory, name)  # noqa: PTH118
-        for name in names
-        if Path(name).suffix.lower() in suffixes and not name.startswith(".")
-    ]
-
-
-def _opened(path: str) -> Any:
-    if path == STDIN:
-        return open(0, "rb", closefd=False)
-    if os.path.isdir(path):  # noqa: PTH112
-        raise ValueError("There are no pictures in this directory, or it cannot be listed.")
-    return Path(path).open("rb")
-
-
-def _write_table(predictions: Predictions) -> None:
-    """Digit, confidence and path of each picture; the path last, as its length is not known."""
-    from lenet_digits.reading.prediction import percent
-
-    heading = "digit  confidence  picture"
-    for path, prediction in predictions:
-        if heading:
-            print(heading)
-            heading = ""
-        digit = str(prediction.digit) if prediction.is_digit else "-"
-        doubt = "" if prediction.is_digit else f"  (not a digit; if it were: {prediction.digit})"
-        sure = percent(prediction.confidence)
-        print(f"{digit:>5}  {sure:>10}  {printable(path)}{doubt}", flush=True)
-
-
-def _write_json(predictions: Predictions) -> None:
-    """One array, an object a line: as good for ``jq`` as for ``grep``."""
-    separator = "["
-    for path, prediction in predictions:
-        print(f"{separator}\n{json.dumps({'path': path} | prediction.to_dict())}", end="")
-        separator = ","
-    print("[]" if separator == "[" else "\n]")
-
-
-def _write_csv(predictions: Predictions) -> None:
-    # All text is quoted: the separator of another locale, in a name, must not open a cell.
-    table = csv.writer(sys.stdout, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    digits = [f"p{digit}" for digit in range(10)]
-    table.writerow(["path", "digit", "confidence", "is_digit", "outlier_score", *digits])
-    for path, prediction in predictions:
-        *verdict, probabilities = prediction.to_dict().values()
-        table.writerow([_cell(path), *verdict, *probabilities])
-
-
-def _cell(path: str) -> str:
-    """A path as text in a spreadsheet: what might pass for a formula is led by a harmless ./."""
-    text = printable(path)
-    return text if path == STDIN or re.match(r"[\w./\\]", text) else f".{os.sep}{text}"
+def _in_words(counts: Counter[str], left_aside: Counter[str]) -> str:
+    """How many pictures had which answer, and what was left out of the folders."""
+    read = counts["digit"] + counts["unknown"]
+    words = (
+        f"{read:,} read, {counts['not_a_digit']:,} refused (not a digit), {counts['blank']:,} "
+        f"blank, {counts['unreadable']:,} unreadable."
+    )
+    if left_aside:
+        kinds = [f"{n:,} {kind}{'s' * (n > 1)}" for kind, n in left_aside.items()]
+        words += f" Left aside: {', '.join(kinds)}."
+    if left_aside["HEIC photo"]:
+        words += ' To read HEIC photos: pip install "lenet-digits[heic]".'
+    if left_aside["folder"]:
+        words += " To look into folders: --recursive."
+    return words

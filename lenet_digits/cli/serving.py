@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from lenet_digits.cli.console import add_command, add_weights
+from lenet_digits.cli.console import add_command, add_weights, whole_number
 
 
 def add_app(commands: Any) -> None:
@@ -14,8 +14,15 @@ def add_app(commands: Any) -> None:
     parser = add_command(
         commands, "app", "start the web app: draw or upload a digit in the browser"
     )
-    parser.add_argument("--host", help="address to listen on (default: this machine alone)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: the first free one)")
+    parser.add_argument(
+        "--host",
+        help="address to listen on (default: 127.0.0.1, for this machine alone; 0.0.0.0 lets other "
+        "devices of the network in)",
+    )
+    parser.add_argument(
+        "--port", metavar="N", type=whole_number(1, 65535),
+        help="port to listen on (default: the first free one from 7860 on)",
+    )  # fmt: skip
     parser.add_argument("--share", action="store_true", help="open a public link for a week")
     add_weights(parser)
     parser.set_defaults(run=_app)

@@ -1,6 +1,7 @@
-"""A function over many items on all cores, in order, in bounded memory; knows no pictures.
+"""Calls a function for many items on all cores: results in order, memory bounded.
 
-The workers are processes that start afresh on every platform: nothing forked, no lock inherited.
+The workers are processes that start afresh on every platform: they inherit no lock, and never have
+the current folder on their path, so that a file in it cannot pass for a module of Python's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lenet_digits.cli import signals
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
@@ -33,6 +36,7 @@ ONE_THREAD = (  # the settings of NumPy's libraries, of OpenCV and of torch
     "VECLIB_MAXIMUM_THREADS",
     "OPENCV_FOR_THREADS_NUM",
 )
+SAFE_PATH = "PYTHONSAFEPATH"  # a Python that starts with it does not look for modules in the folder
 MAX_JOBS = 61  # as many processes as Windows can wait for
 
 _function: Callable[[Any], Any]  # in a worker: what to do with an item
@@ -55,7 +59,9 @@ def map_in_processes(
     """``map(function, items)`` by several processes; the results come in order.
 
     No more than some dozens of items a worker are taken in advance. Ctrl-C reaches the caller
-    alone. Whenever the iterator is closed, or the caller's process killed, the workers end at once.
+    alone. When the iterator is closed, or the caller's process is killed, the workers end at once.
+    Where Python ignores its environment (``python -E``), this process does the work alone: it could
+    not keep the current folder off the workers' path.
 
     Args:
         function: what can be pickled, as what it takes and returns; each worker gets it once.
@@ -65,16 +71,20 @@ def map_in_processes(
     Raises what the function raises, and:
         WorkerError: a worker was killed, or its memory did not suffice.
     """
+    if sys.flags.ignore_environment and not sys.flags.safe_path:
+        yield from map(function, items)
+        return
     jobs = min(jobs or cores(), MAX_JOBS)
     rest = iter(items)
     context = get_context("spawn")
     leash, hand = context.Pipe(duplex=False)  # when the hand lets go, or dies, the leash tells
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(function, leash))
+    with _starting():  # the pool's locks have a process that looks after them
+        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(function, leash))
     under_way: deque[Future[list[R]]] = deque()
     try:
         while True:
             while len(under_way) < AHEAD * jobs and (chunk := list(islice(rest, CHUNK))):
-                with _interrupts_held():  # workers inherit it, and so never hear of Ctrl-C
+                with _starting():
                     under_way.append(pool.submit(_work, chunk))
             if not under_way:
                 pool.shutdown()
@@ -111,13 +121,25 @@ def _work(chunk: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keep SIGINT, if it comes, for afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows: `_begin` does what can be done
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _starting() -> Iterator[None]:
+    """Start processes safely.
+
+    They inherit two things. SIGINT is blocked, so that they never hear of Ctrl-C; the caller hears
+    of it afterwards. PYTHONSAFEPATH keeps the current folder off their path: they are started as
+    ``python -c``, which would put it first.
+    """
+    before = os.environ.get(SAFE_PATH)
+    with signals.Held():
+        os.environ[SAFE_PATH] = "1"
+        blocked = hasattr(signal, "pthread_sigmask")  # not on Windows: `_begin` does what it can
+        if blocked:
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[SAFE_PATH]
+            else:
+                os.environ[SAFE_PATH] = before
+            if blocked:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)

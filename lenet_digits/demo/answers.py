@@ -42,7 +42,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     """An answer as the page shows it: words, and each digit with its bars and canvas."""
     first, second = np.argsort(prediction.probabilities)[::-1][:2]
     confidence = prediction.confidence
-    if not prediction.is_digit:
+    if prediction.is_digit is False:
         verdict, headline = "unlike", "Not a digit"
         note = f"It looks like none of the ten. The nearest is a {first}."
     elif confidence >= SURE:
@@ -52,12 +52,14 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
         verdict, headline = "digit", str(first)
         runner_up = percent(prediction.probabilities[second])
         note = f"{percent(confidence)} sure. It may be a {second} ({runner_up})."
+    if prediction.is_digit is None:
+        note += ". These weights cannot tell whether it is a digit."
     discarded = f"{percent(steps.discarded)} of the ink was left aside: specks, lines or borders."
     return {
         "verdict": verdict,
         "headline": headline,
         "note": note,
-        "text": headline if prediction.is_digit else "",
+        "text": "" if prediction.is_digit is False else headline,
         "digits": [digit_of(prediction, steps)],
         "steps": _steps(steps),
         "discarded": discarded if steps.discarded >= TOLD else "",
@@ -71,7 +73,7 @@ def digit_of(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     return {
         "digit": prediction.digit,
         "share": percent(prediction.confidence),
-        "verdict": "digit" if prediction.is_digit else "unlike",
+        "verdict": "unlike" if prediction.is_digit is False else "digit",
         "probabilities": prediction.probabilities,
         "shares": [percent(share) for share in prediction.probabilities],
         "canvas": data_url(steps.canvas),

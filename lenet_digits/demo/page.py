@@ -8,8 +8,8 @@ weights do not need torch; other weights do, and import it.
 from __future__ import annotations
 
 import html
-import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from lenet_digits.demo.routes import example_pictures
 from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
 from lenet_digits.reading.prediction import Prediction, predict
 from lenet_digits.storage.shipped import weights_directory
+from lenet_digits.training.metrics import METRICS_FILE, Metrics, Share
 
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
@@ -36,6 +37,8 @@ SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a pla
     "4-pencil",
     "7-corner",
 )
+
+TELEMETRY = "HF_HUB_DISABLE_TELEMETRY"
 
 log = logging.getLogger(__name__)
 
@@ -105,31 +108,38 @@ def _examples(source: str) -> str:
 # About -----------------------------------------------------------------------------------------
 
 
-def _about(weights_note: str, metrics: dict[str, Any]) -> str:
-    figures = ""
-    if metrics:
-        mnist = {"accuracy": metrics["accuracy"], "count": sum(map(sum, metrics["confusion"]))}
-        figures = f"<h2>How often it is right</h2>{_table({'MNIST test digits': mnist})}"
-    if real := metrics.get("real_input"):
-        short = {what.partition(": ")[2] or what: result for what, result in real.items()}
-        figures += f"<details><summary>On other input</summary>{_table(short)}</details>"
-    epochs = metrics.get("epochs", [])
+REFUSALS = "Where a picture looks like none of the ten, it says so."
+NO_REFUSALS = (
+    "Whether a picture is a digit at all is unknown: these weights never learned what is not one."
+)
+
+
+def _about(weights_note: str, metrics: Metrics | None, *, sees_nondigits: bool = True) -> str:
+    figures = "<h2>How often it is right</h2>"
+    figures += "" if metrics else "<p>The figures of these weights are missing or damaged.</p>"
     curves = ""
-    if len(epochs) > 1:
-        cost = _curve("Training cost", [epoch["train_loss"] for epoch in epochs])
-        accuracy = [100 * epoch["test_accuracy"] for epoch in epochs]
+    if metrics and metrics.count:
+        what = "MNIST test digits" if metrics.tested_on_mnist else metrics.evaluated_on
+        figures += _table({what: Share(metrics.accuracy, metrics.count)})
+    if metrics and metrics.real_input:
+        short = {what.partition(": ")[2] or what: r for what, r in metrics.real_input.items()}
+        figures += f"<details><summary>On other input</summary>{_table(short)}</details>"
+    if metrics and len(metrics.epochs) > 1:
+        cost = _curve("Training cost", [epoch.train_loss for epoch in metrics.epochs])
+        accuracy = [100 * epoch.test_accuracy for epoch in metrics.epochs]
         curves = f"<h2>How it learned</h2>{cost}{_curve('Test accuracy, %', accuracy)}"
     return static_file("about.html").format(
         figures=figures,
         curves=curves,
         weights=html.escape(weights_note),
+        refusals=REFUSALS if sees_nondigits else NO_REFUSALS,
     )
 
 
-def _table(results: dict[str, dict[str, Any]]) -> str:
+def _table(results: dict[str, Share]) -> str:
     rows = "".join(
-        f"<tr><th scope=row>{html.escape(what)}</th><td>{result['accuracy']:.2%}</td>"
-        f"<td>{result['count']:,}</td></tr>"
+        f"<tr><th scope=row>{html.escape(what)}</th><td>{result.accuracy:.2%}</td>"
+        f"<td>{result.count:,}</td></tr>"
         for what, result in results.items()
     )
     head = "<tr><th>Pictures</th><th>Right</th><th>Of</th></tr>"
@@ -157,9 +167,13 @@ def _curve(title: str, values: list[float]) -> str:
         </p></figure>"""
 
 
-def _metrics() -> dict[str, Any]:
-    path = weights_directory() / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _metrics() -> Metrics | None:
+    """The figures of the shipped weights; None, and a line in the log, where they are damaged."""
+    try:
+        return Metrics.read(weights_directory() / METRICS_FILE)
+    except (OSError, ValueError) as error:
+        log.warning("%s", error)
+        return None
 
 
 # API -------------------------------------------------------------------------------------------
@@ -208,8 +222,8 @@ ANSWER_SCHEMA = {
     "properties": {
         "digit": {"type": "integer"},
         "confidence": {"type": "number"},
-        "is_digit": {"type": "boolean"},
-        "outlier_score": {"type": "number"},
+        "is_digit": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+        "outlier_score": {"anyOf": [{"type": "number"}, {"type": "null"}]},
         "probabilities": {"type": "array", "items": {"type": "number"}},
     },
 }
@@ -228,12 +242,17 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
     def predicted(picture: ImageInput) -> Prediction:
         return predict(picture, model=model)
 
+    before = os.environ.get(TELEMETRY)
     with gr.Blocks(
         title="lenet-digits",
         analytics_enabled=False,
         delete_cache=(KEPT // 4, KEPT),
         fill_width=True,
     ) as demo:
+        if before is None:  # Gradio sets it; the process is not ours but the caller's
+            os.environ.pop(TELEMETRY, None)
+        else:
+            os.environ[TELEMETRY] = before
         gr.HTML(static_file("header.html"), apply_default_css=False)
         with gr.Tabs():
             with gr.Tab("Sketchpad", render_children=True):
@@ -242,7 +261,11 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
                 _reader("upload")
             with gr.Tab("About"):
                 gr.HTML(
-                    _about(weights_note, _metrics()),
+                    _about(
+                        weights_note,
+                        _metrics(),
+                        sees_nondigits=model is None or getattr(model, "sees_nondigits", False),
+                    ),
                     js_on_load=FILL_IN_ORIGIN,
                     apply_default_css=False,
                 )

@@ -21,6 +21,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from lenet_digits import __version__
+from lenet_digits.demo.address import bracketed, choose_address, others_open, url
 from lenet_digits.demo.answers import MAX_BYTES, for_page, for_programs
 from lenet_digits.demo.guard import HANDLERS, Guard, swept
 from lenet_digits.demo.page import STATIC, build_demo, static_file
@@ -43,16 +44,21 @@ def launch(
     share: bool = False,
     weights: str | None = None,
 ) -> None:
-    """Serves the app until interrupted.
+    """Serves the app until interrupted, and prints the addresses to open.
 
     Args:
         host: the address to listen on; 127.0.0.1 unless ``GRADIO_SERVER_NAME`` says otherwise.
+            "0.0.0.0" lets other devices of the network in.
         port: the port; the first free one from 7860 unless ``GRADIO_SERVER_PORT`` is set.
         share: whether to ask Gradio for a public link.
         weights: a weights file, or "owner/name@revision" on the Hub; by default what
             ``LENET_DIGITS_WEIGHTS`` says, or else the shipped file. If it cannot be used, or not
             within `PATIENCE`, the shipped file serves instead, and log and page say so.
+
+    Raises AddressError, an OSError, where it cannot listen there.
     """
+    host, port = choose_address(host, port)
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "True")
     os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # else memory grows with each call
     # Gradio asks itself for a page as it starts, and must not ask a proxy for it.
     direct = (os.environ.get("no_proxy", os.environ.get("NO_PROXY")), "localhost", "127.0.0.1")
@@ -66,12 +72,18 @@ def launch(
         options = launch_options(model)
         options["app_kwargs"]["lifespan"] = swept
         demo.launch(
-            server_name=host,
+            server_name=bracketed(host),
             server_port=port,
             share=share,
             prevent_thread_lock=True,
+            quiet=True,  # what it would print advises calls of its own functions
             **options,
         )
+        print(f"* Running on local URL:  {url(host, port)}", flush=True)
+        if others := others_open(host, port):
+            print(f"* {others}", flush=True)
+        if share and demo.share_url:
+            print(f"* Public link, for a week: {demo.share_url}", flush=True)
         _warm_up()
         demo.block_thread()
 

@@ -51,8 +51,12 @@ class Buffers:
 class Network:
     """LeNet-5 with one set of weights. It never changes, so any thread may use it."""
 
-    def __init__(self, weights: Mapping[str, Floats]) -> None:
-        """Takes the tensors of a `LeNet5` as arrays, by their names in its state dict."""
+    def __init__(self, weights: Mapping[str, Floats], *, sees_nondigits: bool = False) -> None:
+        """Takes the tensors of a `LeNet5` as arrays, by their names in its state dict.
+
+        `sees_nondigits` says whether the weights learned what is not a digit, too.
+        """
+        self.sees_nondigits = sees_nondigits
 
         def with_bias(matrix: Floats, layer: str, times: int = 1) -> Floats:
             return np.hstack([matrix, np.tile(weights[f"{layer}.bias"], times)[:, None]])

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+from PIL import Image
 from safetensors.numpy import load as load_safetensors
 
 from lenet_digits.reading.canvas import CanvasSteps, canvas_steps, to_canvas
 from lenet_digits.reading.framing import Canvas
 from lenet_digits.reading.network import Network
-from lenet_digits.reading.pictures import ImageInput
+from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
+from lenet_digits.storage.header import sees_nondigits
 from lenet_digits.storage.shipped import shipped_weights
 
 if TYPE_CHECKING:
@@ -37,11 +40,12 @@ class Prediction:
 
     Attributes:
         probabilities: of the digits 0 to 9, calibrated; ten numbers in [0, 1] that sum to 1.
-        outlier_score: how unlike a digit the picture is, 0 or more; above 1 it is refused.
+        outlier_score: how unlike a digit the picture is, 0 or more; above 1 it is refused. None
+            where the weights cannot tell, as they never learned what is not a digit.
     """
 
     probabilities: tuple[float, ...]
-    outlier_score: float
+    outlier_score: float | None
 
     @property
     def digit(self) -> int:
@@ -54,9 +58,9 @@ class Prediction:
         return max(self.probabilities)
 
     @property
-    def is_digit(self) -> bool:
-        """Whether the picture looks like a digit."""
-        return self.outlier_score <= 1
+    def is_digit(self) -> bool | None:
+        """Whether the picture looks like a digit; None where the weights cannot tell."""
+        return None if self.outlier_score is None else self.outlier_score <= 1
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
@@ -69,8 +73,12 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
-        doubt = "" if self.is_digit else ", but it looks like no digit"
-        return f"<Prediction: {self.digit} at {percent(self.confidence)}{doubt}>"
+        doubt = {
+            True: "",
+            False: ", but it does not look like a digit",
+            None: ", if it is a digit: unknown",
+        }
+        return f"<Prediction: {self.digit} at {percent(self.confidence)}{doubt[self.is_digit]}>"
 
     def _repr_html_(self) -> str:
         bar = '<div style="width:{:.2%};height:0.8em;background:{}"></div>'
@@ -80,7 +88,9 @@ class Prediction:
             f'<td style="text-align:right">{html.escape(percent(share))}</td></tr>'
             for digit, share in enumerate(self.probabilities)
         )
-        verdict = f"<b>{self.digit}</b>" if self.is_digit else "not a digit"
+        verdict = "not a digit" if self.is_digit is False else f"<b>{self.digit}</b>"
+        if self.is_digit is None:
+            verdict += " (whether it is a digit: unknown)"
         return f"<div>{verdict}<table>{bars}</table></div>"
 
 
@@ -91,12 +101,19 @@ def shipped_network() -> Network:
     There is no lock, on purpose: first calls that overlap may load the weights twice, which takes a
     millisecond, while a lock held during `os.fork` would stay locked in the child for ever.
     """
-    return Network(load_safetensors(shipped_weights()))
+    content = shipped_weights()
+    return Network(load_safetensors(content), sees_nondigits=sees_nondigits(content))
 
 
 def network_of(model: LeNet5 | None) -> LeNet5 | Network:
-    """The model given, or else the shipped network."""
-    return shipped_network() if model is None else model
+    """The model given, or else the shipped network. TypeError if the model cannot read pictures."""
+    network = shipped_network() if model is None else model
+    if not hasattr(network, "logits") or isinstance(network, type):
+        raise TypeError(
+            f"{getattr(network, '__name__', type(network).__name__)} cannot read pictures: give a "
+            "LeNet5 object, as load_model returns it. A wrapped one is in the wrapper's .module."
+        )
+    return network
 
 
 def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mnist") -> Prediction:
@@ -122,47 +139,108 @@ def predict_steps(steps: CanvasSteps, *, model: LeNet5 | None = None) -> Predict
     return _predictions([steps.canvas], model)[0]
 
 
+@overload
 def predict_many(
     images: Iterable[ImageInput],
     *,
     model: LeNet5 | None = None,
     batch_size: int = 256,
     method: str = "mnist",
-) -> Iterator[Prediction]:
+    on_error: Literal["raise"] = "raise",
+) -> Iterator[Prediction]: ...
+
+
+@overload
+def predict_many(
+    images: Iterable[ImageInput],
+    *,
+    model: LeNet5 | None = None,
+    batch_size: int = 256,
+    method: str = "mnist",
+    on_error: Literal["return"],
+) -> Iterator[Prediction | NoInkError | UnreadableImageError]: ...
+
+
+def predict_many(
+    images: Iterable[ImageInput],
+    *,
+    model: LeNet5 | None = None,
+    batch_size: int = 256,
+    method: str = "mnist",
+    on_error: Literal["raise", "return"] = "raise",
+) -> Iterator[Prediction | NoInkError | UnreadableImageError]:
     """`predict` for many pictures, in order and in bounded memory.
 
-    Raises what `predict` raises, at the picture that causes it, after the predictions before it.
+    Args:
+        images: several pictures, each as `predict` takes it.
+        model: as for `predict`.
+        batch_size: how many pictures the network reads at once, 1 or more.
+        method: as for `predict`.
+        on_error: ``"raise"`` raises what `predict` raises, at the picture that causes it, after
+            the predictions before it. ``"return"`` gives the `NoInkError` or
+            `UnreadableImageError` in the place of that picture's prediction, and goes on.
+
+    Raises:
+        TypeError: `images` is one picture.
+        ValueError: another argument is out of range.
     """
+    one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
+    if isinstance(images, one) or hasattr(images, "read"):
+        raise TypeError(
+            f"predict_many takes several pictures, in a list, say, and got one "
+            f"{type(images).__name__}. Read one picture with predict."
+        )
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
-    pictures = iter(images)
+    if on_error not in ("raise", "return"):
+        raise ValueError(f'on_error is {on_error!r}; it must be "raise" or "return".')
+    return _answers(iter(images), model, batch_size, method, on_error)
+
+
+def _answers(
+    pictures: Iterator[ImageInput],
+    model: LeNet5 | None,
+    batch_size: int,
+    method: str,
+    on_error: str,
+) -> Iterator[Prediction | NoInkError | UnreadableImageError]:
     error: Exception | None = None
     while error is None:
         canvases: list[Canvas] = []
+        faults: dict[int, NoInkError | UnreadableImageError] = {}  # by place in the batch
         try:
-            for image in islice(pictures, batch_size):
-                canvases.append(to_canvas(image, method=method))
+            for place, image in enumerate(islice(pictures, batch_size)):
+                try:
+                    canvases.append(to_canvas(image, method=method))
+                except (NoInkError, UnreadableImageError) as fault:
+                    if on_error == "raise":
+                        raise
+                    faults[place] = fault
         except Exception as caught:
             error = caught
-        if canvases:
-            yield from _predictions(canvases, model)
-        elif error is None:
+        if not canvases and not faults and error is None:
             return
+        predictions = iter(_predictions(canvases, model) if canvases else ())
+        for place in range(len(canvases) + len(faults)):
+            yield faults[place] if place in faults else next(predictions)
     raise error
 
 
 def _predictions(canvases: list[Canvas], model: LeNet5 | None) -> list[Prediction]:
-    batch = np.stack(canvases)  # (N, 28, 28)
+    network = network_of(model)
+    logits = network.logits(np.stack(canvases)).astype(np.float64)  # (N, 10)
+    if logits.shape != (len(canvases), 10) or not np.isfinite(logits).all():
+        raise ValueError("The model's answers are not ten finite numbers: are its weights damaged?")
     with np.errstate(over="ignore", under="ignore"):  # the odds may exceed what a float can hold
-        logits = network_of(model).logits(batch).astype(np.float64)  # (N, 10)
         peak = logits.max(axis=1, keepdims=True)
         shares = np.exp(logits - peak)
         total = shares.sum(axis=1, keepdims=True)
         # The network learned non-digits as an eleventh class whose logit is always 0, so this is
         # the odds against the picture being a digit, up to the factor folded into the weights.
-        outlier_scores = np.exp(-(peak + np.log(total)))[:, 0].tolist()
+        odds = np.exp(-(peak + np.log(total)))[:, 0].tolist()
         probabilities = (shares / total).tolist()
+    known = getattr(network, "sees_nondigits", False)  # else the odds mean nothing
     return [
-        Prediction(tuple(row), score)
-        for row, score in zip(probabilities, outlier_scores, strict=True)
+        Prediction(tuple(row), score if known else None)
+        for row, score in zip(probabilities, odds, strict=True)
     ]

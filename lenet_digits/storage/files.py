@@ -6,8 +6,11 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_BYTES = 4 * 2**20  # a file of LeNet-5's 61,706 float32 weights has 0.25 MiB
 
@@ -25,7 +28,7 @@ def read_weights(path: Path) -> bytes:
             pointer.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a device would never end
                 raise WeightsError(f"{path} is not a regular file.")
             content = file.read(MAX_BYTES + 1)
@@ -55,13 +58,23 @@ def write_atomically(path: str | PathLike[str], content: bytes) -> None:
 
     Raises OSError where it cannot be written, or would take the place of a device or a pipe.
     """
+    with written_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file to write to; it appears under its name when the block ends, or not at all.
+
+    Raises OSError where it cannot be written, or would take the place of a device or a pipe.
+    """
     target = Path(path)
     if target.exists() and not target.is_file():
         raise OSError(errno.EEXIST, "not a regular file", str(target))
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
@@ -78,6 +91,6 @@ def exists(path: str | PathLike[str]) -> bool:
         return True
 
 
-def _open_at_once(path: str, flags: int) -> int:
+def open_at_once(path: str, flags: int) -> int:
     """Open a file without waiting: a pipe would wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

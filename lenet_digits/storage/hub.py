@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -22,6 +23,7 @@ from lenet_digits.storage.shipped import REPO, REVISION, SHIPPED_SHA256, WEIGHTS
 T = TypeVar("T")
 
 TIMEOUT = 10.0  # seconds
+COUNTED_FILE = "config.json"  # the Hub counts a download for each request for it
 
 _SOURCE = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\S+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -109,6 +111,7 @@ def fetch(
             etag_timeout=timeout,
             tqdm_class=Silent,
         )
+        _count_download(repo, wanted, token, timeout)
         return Path(path)
 
     def obtain() -> Path:
@@ -196,6 +199,22 @@ def upload(
             reason = "the Hub wants to be paid for that hardware; another (zero-a10g) may be free"
         raise HubError(f"Nothing was published to {repo}: {reason}.") from error
     return commit
+
+
+def _count_download(repo: str, revision: str, token: str | bool | None, timeout: float) -> None:
+    """Have the Hub count the download, in a thread that nobody waits for.
+
+    Whether it does is nothing to the caller: the Hub may have no such file, or not answer.
+    """
+
+    def ask() -> None:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        with suppress(Exception):
+            url = hf_hub_url(repo, COUNTED_FILE, revision=revision)
+            get_hf_file_metadata(url, token=token, timeout=timeout)
+
+    threading.Thread(target=ask, name=_THREAD, daemon=True).start()
 
 
 def _verify(path: Path) -> str:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from lenet_digits.storage.files import write_atomically
 from lenet_digits.storage.shipped import WEIGHTS_FILE
+from lenet_digits.training.metrics import METRICS_FILE
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
-METRICS_FILE = "metrics.json"
 
 
 class TrainingError(RuntimeError):

@@ -6,8 +6,7 @@ Networks" (2017).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -17,9 +16,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lenet_digits.model import NUM_CLASSES, LeNet5
+from lenet_digits.model import NUM_CLASSES, LeNet5, input_type
 from lenet_digits.reading.network import Network
 from lenet_digits.training.mnist import Digits
+from lenet_digits.training.threads import one_thread
 
 BINS = 15  # of equal width, from 0 to 1
 
@@ -100,39 +100,56 @@ def as_canvases(images: Tensor) -> Tensor:
 
 
 def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
-    """Read labelled digits; the model stays as it is.
+    """Read labelled digits with a model, as ``model(canvases)`` answers; it stays as it is.
 
-    Raises ValueError where there are no digits.
+    Raises ValueError where there are no digits, they are not `Digits` as that class describes
+    them, or the model does not give ten logits for each.
     """
+    device, dtype = input_type(model)
+    return measure(lambda canvases: model(canvases.to(device, dtype)), digits.checked())
+
+
+def evaluate_quickly(model: LeNet5, digits: Digits) -> Evaluation:
+    """`evaluate` with the arithmetic of a plain `LeNet5`, several times as fast on a CPU.
+
+    It does not call the model: hooks, and a `forward` that was replaced, have no effect.
+    """
+    device, _ = input_type(model)
+    if device.type != "cpu":
+        return evaluate(model, digits)
+    network = Network({name: value.numpy() for name, value in model.state_dict().items()})
+    threads = torch.get_num_threads()
+    with one_thread():
+        return measure(
+            lambda canvases: torch.from_numpy(
+                network.logits(canvases[:, 0].numpy(), threads=threads)
+            ),
+            digits,
+        )
+
+
+def measure(read: Callable[[Tensor], Tensor], digits: Digits) -> Evaluation:
+    """How a function does that reads canvases, (N, 1, 28, 28), and gives their logits, (N, 10)."""
     if not len(digits):
         raise ValueError("There are no digits to evaluate on.")
-    device = next(model.parameters()).device
-    read = _on_cpu(model) if device.type == "cpu" and type(model) is LeNet5 else model
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64, device=device)
-    with torch.inference_mode(), one_thread():
+    loss = 0.0
+    confusion = torch.zeros(NUM_CLASSES * NUM_CLASSES, dtype=torch.int64)
+    with torch.inference_mode():
         for images, labels in zip(
             torch.split(digits.images, 5000), torch.split(digits.labels, 5000), strict=True
         ):
-            truth = labels.to(device)
-            logits = read(as_canvases(images.to(device)))
-            loss += F.cross_entropy(logits.double(), truth, reduction="sum")
+            logits = read(as_canvases(images)).double().cpu()
+            if logits.shape != (len(labels), NUM_CLASSES):
+                raise ValueError(
+                    f"The model gives answers of shape {tuple(logits.shape)} for {len(labels)} "
+                    "digits; LeNet-5 gives ten logits for each."
+                )
+            truth = labels.cpu()
+            loss += float(F.cross_entropy(logits, truth, reduction="sum"))
             confusion += torch.bincount(
                 truth * NUM_CLASSES + logits.argmax(dim=1), minlength=len(confusion)
             )
-    return Evaluation(
-        loss=float(loss) / len(digits),
-        confusion=confusion.view(NUM_CLASSES, NUM_CLASSES).cpu(),
-    )
-
-
-def _on_cpu(model: LeNet5) -> Callable[[Tensor], Tensor]:
-    """The model as a function of canvases, several times as fast as it is itself."""
-    network = Network({name: value.numpy() for name, value in model.state_dict().items()})
-    threads = torch.get_num_threads()
-    return lambda canvases: torch.from_numpy(
-        network.logits(canvases[:, 0].numpy(), threads=threads)
-    )
+    return Evaluation(loss=loss / len(digits), confusion=confusion.view(NUM_CLASSES, NUM_CLASSES))
 
 
 def calibrated(model: LeNet5, temperature: float, evidence: float = 0.0) -> LeNet5:
@@ -154,17 +171,3 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     centre = (right + z**2 / 2) / (count + z**2)
     half = z / (count + z**2) * (right * (count - right) / count + z**2 / 4) ** 0.5
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Has torch work in the calling thread.
-
-    Its other threads, busy waiting for more to do, would take the processor from our own.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

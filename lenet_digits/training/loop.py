@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import platform
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,58 +16,41 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lenet_digits import __version__
 from lenet_digits.model import NUM_CLASSES, LeNet5, save_weights
-from lenet_digits.storage.files import write_atomically
 from lenet_digits.storage.shipped import WEIGHTS_FILE
 from lenet_digits.training.augmentation import distort
-from lenet_digits.training.checkpoint import (
-    METRICS_FILE,
-    Checkpoint,
-    RunFolder,
-    TrainingError,
-    writing,
-)
+from lenet_digits.training.checkpoint import Checkpoint, RunFolder, TrainingError, writing
 from lenet_digits.training.drawing import draw_digits, draw_nondigits
 from lenet_digits.training.evaluation import (
     Evaluation,
     as_canvases,
     calibrated,
     evaluate,
-    one_thread,
+    evaluate_quickly,
 )
 from lenet_digits.training.gradients import Backpropagation
+from lenet_digits.training.metrics import METRICS_FILE, EpochRecord, Metrics, evaluated_on
 from lenet_digits.training.mnist import Digits, load_mnist
 from lenet_digits.training.muon import Muon
-from lenet_digits.training.recipes import Recipe, find_recipe
+from lenet_digits.training.recipes import Recipe, check_whole, find_recipe
+from lenet_digits.training.threads import one_thread
 
 DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some
 NONDIGIT = NUM_CLASSES  # label of a drawn non-digit: a class whose logit is always 0
 
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """One finished epoch; the losses are mean cross-entropies in nats."""
-
-    epoch: int  # counted from 1
-    train_loss: float  # the training cost, over the digits as the epoch showed them
-    test_loss: float
-    test_accuracy: float  # in [0, 1]
-    learning_rate: float  # at the epoch's end
-    seconds: float
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingRun:
-    """A finished run: the model, every epoch's record, and the final evaluation."""
+    """A finished run: the model, every epoch's record, the final evaluation, and all figures."""
 
     model: LeNet5
     epochs: list[EpochRecord]
     evaluation: Evaluation
-    metrics: dict[str, Any]  # what metrics.json holds
+    metrics: Metrics  # what metrics.json holds
 
 
 def train(
@@ -95,7 +77,8 @@ def train(
         recipe: ``"original"``; ``"quick"``, as good on MNIST in a twenty-fifth of the epochs;
             ``"best"``, the one behind the shipped weights; or a `Recipe`.
         epochs: how many, if not the recipe's number.
-        seed: of every random choice; same seed, machine and versions give the same weights.
+        seed: of every random choice, from 0 to 2**63 - 1; same seed, machine and versions give
+            the same weights.
         device: where to train; the CPU by default.
         limit: use only the first so many training digits.
         holdout: put the last so many training digits aside and evaluate on them instead of on the
@@ -114,7 +97,8 @@ def train(
         ValueError: an argument is out of range.
     """
     chosen = find_recipe(recipe, epochs)
-    training, testing = digits or load_mnist()
+    check_whole("seed", seed, 0, 2**63 - 1)
+    training, testing = (each.checked() for each in digits or load_mnist())
     training, testing = _split(training, testing, limit=limit, holdout=holdout)
     run = _Run(training, chosen, seed=seed, device=torch.device(device or "cpu"))
     run.identity |= {"limit": limit, "holdout": holdout}
@@ -127,7 +111,7 @@ def train(
         while len(run.records) < chosen.epochs:
             began = time.perf_counter()
             train_loss = run.epoch(on_batch)
-            result = evaluate(run.result, testing)
+            result = evaluate_quickly(run.result, testing)
             if not (math.isfinite(train_loss) and math.isfinite(result.loss)):
                 raise TrainingError(
                     f"The loss is {train_loss + result.loss} in epoch {len(run.records) + 1}: the "
@@ -149,14 +133,20 @@ def train(
             if on_epoch is not None:
                 on_epoch(run.records[-1])
     model = calibrated(run.result.cpu(), chosen.temperature, chosen.evidence)
+    model.sees_nondigits = chosen.nondigits > 0
     evaluation = evaluate(model, testing)
-    metrics = run.identity | {
-        "evaluated_on": f"{holdout:,} held-out training digits" if holdout else "the test digits",
-        "accuracy": evaluation.accuracy,
-        "loss": evaluation.loss,
-        "confusion": evaluation.confusion.tolist(),
-        "epochs": [asdict(record) for record in run.records],
-        "versions": {
+    metrics = Metrics(
+        recipe=chosen,
+        seed=seed,
+        data_sha256=run.identity["data_sha256"],
+        limit=limit,
+        holdout=holdout,
+        evaluated_on=evaluated_on(holdout),
+        accuracy=evaluation.accuracy,
+        loss=evaluation.loss,
+        confusion=tuple(map(tuple, evaluation.confusion.tolist())),
+        epochs=tuple(run.records),
+        versions={
             "lenet_digits": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
@@ -164,24 +154,24 @@ def train(
             "device": str(run.device),
             "threads": torch.get_num_threads(),
         },
-    }
+    )
     if folder is not None:
         with writing(folder.path):
-            metrics["sha256"] = save_weights(model, folder.path / WEIGHTS_FILE)
-            write_atomically(folder.path / METRICS_FILE, json.dumps(metrics, indent=2).encode())
+            sha256 = save_weights(model, folder.path / WEIGHTS_FILE)
+            metrics = replace(metrics, sha256=sha256)
+            metrics.write(folder.path / METRICS_FILE)
     return TrainingRun(model, run.records, evaluation, metrics)
 
 
 def _split(
     training: Digits, testing: Digits, *, limit: int | None, holdout: int
 ) -> tuple[Digits, Digits]:
-    if not 0 <= holdout < len(training):
-        raise ValueError(f"holdout is {holdout}; it must be from 0 to {len(training) - 1}.")
+    check_whole("holdout", holdout, 0, len(training) - 1)
     if holdout:
         training, testing = training[:-holdout], training[-holdout:]
     if limit is not None:
-        if limit < 1:
-            raise ValueError(f"limit is {limit}; it must be 1 or more.")
+        if type(limit) is not int or limit < 1:
+            raise ValueError(f"limit is {limit}; it must be a whole number of 1 or more.")
         training = training[:limit]
     return training, testing
 
@@ -209,9 +199,7 @@ class _Run:
             len(self.order(torch.Generator(device))) / recipe.batch_size
         )
         self.generator = torch.Generator(device).manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # not that of a caller's GPU
-            self.model = LeNet5().to(device)
+        self.model = _initial_network(seed).to(device)
         self.backpropagation: Backpropagation | None = None  # autograd's, on a GPU
         if device.type == "cpu":
             self.backpropagation = Backpropagation(self.model, background=recipe.nondigits > 0)
@@ -362,6 +350,21 @@ class _Run:
         self.generator.set_state(checkpoint.tensors["generator"])
         self.records = [EpochRecord(**record) for record in checkpoint.epochs]
         self.step = len(self.records) * self.steps_per_epoch
+
+
+def _initial_network(seed: int) -> LeNet5:
+    """The network with torch's usual random weights, without its process-wide generator."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.device("meta"):  # draws no numbers
+        model = LeNet5()
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for layer in (model.c1, model.c3, model.c5, model.f6, model.output):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+            if layer.bias is not None:  # it never is; type checkers ask
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return model
 
 
 def _with_drawn(

@@ -30,6 +30,26 @@ class Digits:
     def __getitem__(self, index: slice | Tensor) -> Digits:
         return Digits(self.images[index], self.labels[index])
 
+    def checked(self) -> Digits:
+        """The same digits, labels int64. Raises ValueError where they are not as described."""
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.shape[1:] != (28, 28):
+            raise ValueError(
+                f"images have the shape {tuple(images.shape)} and the type {images.dtype}; they "
+                "must be (N, 28, 28) and torch.uint8."
+            )
+        if labels.shape != images.shape[:1] or labels.is_floating_point():
+            raise ValueError(
+                f"labels have the shape {tuple(labels.shape)} and the type {labels.dtype}; they "
+                f"must be ({len(images)},) whole numbers, one for each image."
+            )
+        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) > 9):
+            raise ValueError(
+                f"labels are from {int(labels.min())} to {int(labels.max())}; they must be from 0 "
+                "to 9."
+            )
+        return Digits(images, labels.long())
+
 
 def default_root() -> Path:
     """Where MNIST is kept: ``LENET_DIGITS_DATA`` if set, else the user's cache directory."""

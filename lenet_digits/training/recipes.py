@@ -2,27 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: what a run needs besides digits and a seed."""
+    """How to train: what a run needs besides digits and a seed.
+
+    The defaults are the original recipe. A field out of range is a ValueError that names it.
+
+    Attributes:
+        epochs: passes over the training digits, 1 or more.
+        batch_size: digits a step, 1 or more.
+        learning_rate: of AdamW, above 0; the highest, where it changes.
+        weight_decay: decoupled, as AdamW's; 0 or more.
+        muon: Muon's learning rate for all weight matrices but OUTPUT's, as a multiple of AdamW's;
+            0 has AdamW train all weights.
+        warmup: share of all steps in which the rate climbs linearly from 0; below 1.
+        cosine: whether the rate then falls to 0 along a cosine. Else it stays.
+        ema: decay a step of the weights' moving average, below 1; with 0 there is no average.
+        distortion: strength of `augmentation.distort`, 0 or more.
+        polish: share of the epochs, the last ones, with half the distortion; from 0 to 1.
+        drawn: drawn digits shown an epoch, as a share of the training digits; 0 or more.
+        nondigits: drawn non-digits shown an epoch, as a share of the training digits; 0 or more.
+        temperature: what the final logits are divided by, fitted on held-out digits; from 0.01 to
+            100.
+        evidence: what is added to them then, so that a log-sum-exp under 0 means "not a digit";
+            from -100 to 100.
+    """
 
     epochs: int = 50
     batch_size: int = 100
-    learning_rate: float = 1e-3  # the highest, where it changes
+    learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    muon: float = 0.0  # Muon's rate for all weight matrices but OUTPUT's, as a multiple of AdamW's
-    warmup: float = 0.0  # share of all steps in which the rate climbs linearly from 0
-    cosine: bool = False  # whether the rate then falls to 0 along a cosine; else it stays
-    ema: float = 0.0  # decay per step of the weights' moving average; 0: none
-    distortion: float = 0.0  # strength of `augmentation.distort`
-    polish: float = 0.0  # share of the epochs, the last ones, with half the distortion
-    drawn: float = 0.0  # drawn digits shown per epoch, as a share of MNIST's
-    nondigits: float = 0.0  # drawn non-digits shown per epoch, as a share of MNIST's
-    temperature: float = 1.0  # what the final logits are divided by, fitted on held-out digits
-    evidence: float = 0.0  # added to them then, so that a log-sum-exp under 0 means "no digit"
+    muon: float = 0.0
+    warmup: float = 0.0
+    cosine: bool = False
+    ema: float = 0.0
+    distortion: float = 0.0
+    polish: float = 0.0
+    drawn: float = 0.0
+    nondigits: float = 0.0
+    temperature: float = 1.0
+    evidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), type(field.default))
+        for name, lies_in_range, accepted in (
+            ("epochs", self.epochs >= 1, "1 or more"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("learning_rate", self.learning_rate > 0, "above 0"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("muon", self.muon >= 0, "0 or more"),
+            ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
+            ("ema", 0 <= self.ema < 1, "from 0 to below 1"),
+            ("distortion", self.distortion >= 0, "0 or more"),
+            ("polish", 0 <= self.polish <= 1, "from 0 to 1"),
+            ("drawn", self.drawn >= 0, "0 or more"),
+            ("nondigits", self.nondigits >= 0, "0 or more"),
+            ("temperature", 0.01 <= self.temperature <= 100, "from 0.01 to 100"),
+            ("evidence", -100 <= self.evidence <= 100, "from -100 to 100"),
+        ):
+            if not lies_in_range:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be {accepted}.")
+
+
+def check_whole(name: str, value: object, least: int, most: int) -> None:
+    """Raises ValueError, with the name, where a value is not a whole number in the range."""
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} to {most}.")
+
+
+def _check_type(name: str, value: object, wanted: type) -> None:
+    if wanted is bool and type(value) is not bool:
+        raise ValueError(f"{name} is {value!r}; it must be True or False.")
+    if wanted is int and type(value) is not int:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number.")
+    if wanted is float and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+    ):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number.")
 
 
 RECIPES = {
@@ -51,27 +112,10 @@ RECIPES = {
 def find_recipe(recipe: str | Recipe, epochs: int | None = None) -> Recipe:
     """The recipe of that name, or the recipe given, with its number of epochs changed if asked.
 
-    Raises ValueError where there is no such recipe or a field is out of range; it names the field.
+    Raises ValueError where there is no such recipe, or `epochs` is out of range.
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:
             raise ValueError(f"There is no recipe {recipe!r}; there are {', '.join(RECIPES)}.")
         recipe = RECIPES[recipe]
-    recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
-    for name, lies_in_range, accepted in (
-        ("epochs", recipe.epochs >= 1, "1 or more"),
-        ("batch_size", recipe.batch_size >= 1, "1 or more"),
-        ("learning_rate", recipe.learning_rate > 0, "above 0"),
-        ("weight_decay", recipe.weight_decay >= 0, "0 or more"),
-        ("muon", recipe.muon >= 0, "0 or more"),
-        ("warmup", 0 <= recipe.warmup < 1, "from 0 to below 1"),
-        ("ema", 0 <= recipe.ema < 1, "from 0 to below 1"),
-        ("distortion", recipe.distortion >= 0, "0 or more"),
-        ("polish", 0 <= recipe.polish <= 1, "from 0 to 1"),
-        ("drawn", recipe.drawn >= 0, "0 or more"),
-        ("nondigits", recipe.nondigits >= 0, "0 or more"),
-        ("temperature", recipe.temperature > 0, "above 0"),
-    ):
-        if not lies_in_range:
-            raise ValueError(f"{name} is {getattr(recipe, name)}; it must be {accepted}.")
-    return recipe
+    return recipe if epochs is None else replace(recipe, epochs=epochs)

@@ -22,8 +22,8 @@ from torch import Tensor
 from lenet_digits.figures import plot_mistakes, save_figure
 from lenet_digits.model import load_model
 from lenet_digits.storage.shipped import WEIGHTS_FILE
-from lenet_digits.training.checkpoint import METRICS_FILE
 from lenet_digits.training.evaluation import Reliability, as_canvases
+from lenet_digits.training.metrics import METRICS_FILE, Metrics
 from lenet_digits.training.mnist import Digits, load_mnist
 from lenet_digits.training.recipes import RECIPES
 
@@ -33,24 +33,16 @@ WEIGHTS = Path(__file__).parent.parent.parent / "weights"
 FITTED = ("temperature", "evidence")
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """What a run says of itself."""
-    return json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-
-
-def recipe_of(folder: Path, metrics: dict[str, Any], shipped: dict[str, Any]) -> str:
+def recipe_of(folder: Path, metrics: Metrics, shipped: Metrics) -> str:
     """Which recipe a finished run on all of MNIST followed, "original" or "best"."""
-    if (
-        metrics["limit"]
-        or metrics["holdout"]
-        or len(metrics["epochs"]) < metrics["recipe"]["epochs"]
-    ):
-        raise SystemExit(f"{folder} is no finished run on all of MNIST.")
-    # A run from before a setting was there did without it, as the original recipe does.
-    plain = asdict(RECIPES["original"])
-    recipe = plain | metrics["recipe"]
+    if metrics.limit or metrics.holdout or len(metrics.epochs) < metrics.recipe.epochs:
+        raise SystemExit(f"{folder} is not a finished run on all of MNIST.")
+    recipe = asdict(metrics.recipe)
     differing = []
-    for name, other in (("original", plain), ("best", plain | shipped["recipe"])):
+    for name, other in (
+        ("original", asdict(RECIPES["original"])),
+        ("best", asdict(shipped.recipe)),
+    ):
         differing = [key for key in other if key not in FITTED and recipe[key] != other[key]]
         if not differing:
             return name
@@ -72,7 +64,7 @@ def read_digits(source: Path, digits: Digits) -> tuple[Reliability, Tensor]:
 
 def measure(folders: list[Path], digits: Digits) -> tuple[dict[str, Any], Tensor]:
     """All figures, and the answers of the shipped weights."""
-    shipped = read_metrics(WEIGHTS)
+    shipped = Metrics.read(WEIGHTS / METRICS_FILE)
     reliability, answers = read_digits(WEIGHTS / WEIGHTS_FILE, digits)
     results: dict[str, Any] = {
         "weights": hashlib.sha256((WEIGHTS / WEIGHTS_FILE).read_bytes()).hexdigest(),
@@ -80,10 +72,10 @@ def measure(folders: list[Path], digits: Digits) -> tuple[dict[str, Any], Tensor
         "runs": {"best": [], "original": []},
     }
     for folder in folders:
-        metrics = read_metrics(folder)
+        metrics = Metrics.read(folder / METRICS_FILE)
         run = {
-            "seed": metrics["seed"],
-            "accuracy": metrics["accuracy"],
+            "seed": metrics.seed,
+            "accuracy": metrics.accuracy,
             "calibration_error": read_digits(folder / WEIGHTS_FILE, digits)[0].error,
         }
         runs = results["runs"][recipe_of(folder, metrics, shipped)]

@@ -77,7 +77,10 @@ class Answer:
     @property
     def outlier_score(self) -> float:
         """Infinite for a picture without ink: to refuse one is to refuse it for certain."""
-        return self.prediction.outlier_score if self.prediction else float("inf")
+        if self.prediction is None:
+            return float("inf")
+        score = self.prediction.outlier_score
+        return float("nan") if score is None else score  # unknown is neither refused nor accepted
 
 
 def auroc(inside: Sequence[float], outside: Sequence[float]) -> float:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lenet_digits.figures import plot_reliability, save_figure
 from lenet_digits.publishing import RELIABILITY_FILE, prepare, weaknesses
 from lenet_digits.training.evaluation import Reliability, wilson
+from lenet_digits.training.metrics import CorruptedShare, Metrics, Miss, Seeds, Share
 
 ROOT = Path(__file__).parent.parent.parent
 README, METRICS = ROOT / "README.md", ROOT / "weights/metrics.json"
@@ -99,7 +101,7 @@ def real_input() -> list[str]:
 def other_figures() -> list[str]:
     """The table of everything else."""
     metrics, ours, mnist = (
-        json.loads(METRICS.read_text(encoding="utf-8")),
+        Metrics.read(METRICS),
         read("realworld.json"),
         read("mnist.json"),
     )
@@ -144,7 +146,7 @@ def other_figures() -> list[str]:
 
 def filled(readme: str) -> str:
     """The README with the tables, and what it is not good at, each between its two marks."""
-    metrics = measured_metrics(json.loads(METRICS.read_text(encoding="utf-8")))
+    metrics = measured_metrics(Metrics.read(METRICS))
     parts = {
         "results": [*real_input(), "", *other_figures()],
         "limits": [f"- {sentence}" for sentence in weaknesses(metrics)],
@@ -157,57 +159,57 @@ def filled(readme: str) -> str:
     return readme
 
 
-def measured_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+def measured_metrics(metrics: Metrics) -> Metrics:
     """Training's metrics with the figures on other input, and of other runs, for the model card."""
     ours, mnist = read("realworld.json"), read("mnist.json")
     refusal = ours["refusal"]
-    result = metrics | {
-        "real_input": _accuracies({name: s["mnist"] for name, s in ours["sets"].items()}),
-        "others": {name: _accuracies(system["sets"]) for name, system in read_systems().items()},
-        "mnist_c": {
-            kind: {
-                "bare": both["bare"]["share"],
-                "pipeline": both["pipeline"]["share"],
-                "count": both["bare"]["n"],
-            }
+    return replace(
+        metrics,
+        real_input=_accuracies({name: s["mnist"] for name, s in ours["sets"].items()}),
+        others={name: _accuracies(system["sets"]) for name, system in read_systems().items()},
+        mnist_c={
+            kind: CorruptedShare(
+                bare=both["bare"]["share"],
+                pipeline=both["pipeline"]["share"],
+                count=both["bare"]["n"],
+            )
             for kind, both in ours["mnist_c"].items()
         },
-        "misses": ours["misses"][:MISSES_SHOWN],
-        "calibration": {
+        misses=tuple(Miss(**miss) for miss in ours["misses"][:MISSES_SHOWN]),
+        calibration={
             "MNIST's test digits": Reliability(**mnist["reliability"]).error,
             "real input, first seven sets": Reliability(**ours["reliability"]).error,
         },
-        "refusal": {
+        refusal={
             **{kind: result["share"] for kind, result in refusal["refused"].items()},
             "digits": refusal["digits_refused"]["share"],
             "AUROC": refusal["auroc"],
         },
-        "seeds": _summary(mnist["runs"]["best"]),
-    }
-    return {key: value for key, value in result.items() if value is not None}
+        seeds=_summary(mnist["runs"]["best"]),
+    )
 
 
-def _accuracies(sets: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _accuracies(sets: dict[str, dict[str, Any]]) -> dict[str, Share]:
     return {
-        what: {"accuracy": sets[name]["share"], "count": sets[name]["n"]}
+        what: Share(accuracy=sets[name]["share"], count=sets[name]["n"])
         for name, what in SETS.items()
         if name in sets
     }
 
 
-def _summary(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _summary(runs: list[dict[str, Any]]) -> Seeds | None:
     """Mean, standard deviation and range of runs that differ in their seed, two or more."""
     if len(runs) < 2:
         return None
     accuracies = [run["accuracy"] for run in runs]
-    return {
-        "count": len(runs),
-        "mean": statistics.mean(accuracies),
-        "deviation": statistics.stdev(accuracies),
-        "lowest": min(accuracies),
-        "highest": max(accuracies),
-        "calibration_error": statistics.mean(run["calibration_error"] for run in runs),
-    }
+    return Seeds(
+        count=len(runs),
+        mean=statistics.mean(accuracies),
+        deviation=statistics.stdev(accuracies),
+        lowest=min(accuracies),
+        highest=max(accuracies),
+        calibration_error=statistics.mean(run["calibration_error"] for run in runs),
+    )
 
 
 def _rows_of_runs(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, str]]:
@@ -221,26 +223,25 @@ def _rows_of_runs(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, str]]
             rows.append(
                 {
                     "what": what,
-                    "result": f"{summary['mean']:.2%} ± {100 * summary['deviation']:.2f} "
-                    f"({summary['lowest']:.2%} to {summary['highest']:.2%}), calibration error "
-                    f"{summary['calibration_error']:.4f}{note}",
+                    "result": f"{summary.mean:.2%} ± {100 * summary.deviation:.2f} "
+                    f"({summary.lowest:.2%} to {summary.highest:.2%}), calibration error "
+                    f"{summary.calibration_error:.4f}{note}",
                     "how": f"`--recipe {recipe}`, mean ± standard deviation of "
-                    f"{summary['count']} seeds, last epoch",
+                    f"{summary.count} seeds, last epoch",
                 }
             )
     return rows
 
 
-def _row_of_metrics(metrics: dict[str, Any]) -> dict[str, str]:
-    count = sum(map(sum, metrics["confusion"]))
-    wrong = count - sum(row[digit] for digit, row in enumerate(metrics["confusion"]))
-    low, high = wilson(count - wrong, count)
-    epochs, torch = len(metrics["epochs"]), metrics["versions"]["torch"]
+def _row_of_metrics(metrics: Metrics) -> dict[str, str]:
+    count, wrong = metrics.count, metrics.count - metrics.right
+    low, high = wilson(metrics.right, count)
+    epochs, torch = len(metrics.epochs), metrics.versions["torch"]
     return {
         "what": "MNIST's test digits, as they are",
         "result": f"{1 - wrong / count:.2%} right ({wrong} of {count:,} wrong; 95 % interval "
         f"{_percent2(low)} to {_percent2(high)})",
-        "how": f"shipped weights: `--recipe best`, {epochs} epochs, seed {metrics['seed']} (the "
+        "how": f"shipped weights: `--recipe best`, {epochs} epochs, seed {metrics.seed} (the "
         f"first, not the best of several), torch {torch}",
     }
 
@@ -260,8 +261,7 @@ def draw_reliability() -> None:
 
 
 if __name__ == "__main__":
-    metrics = measured_metrics(json.loads(METRICS.read_text(encoding="utf-8")))
-    METRICS.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    measured_metrics(Metrics.read(METRICS)).write(METRICS)
     draw_reliability()
     prepare(METRICS.parent)
     README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import os
+import signal
+import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from PIL import Image, ImageDraw
 from lenet_digits.model import LeNet5
 from lenet_digits.reading.canvas import CanvasSteps
 from lenet_digits.reading.prediction import Prediction
+from lenet_digits.training.metrics import METRICS_FILE, Metrics
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +82,7 @@ def steps() -> CanvasSteps:
     return CanvasSteps(np.full((28, 28, 3), 255, np.uint8), ink, ink, (13, 4, 15, 24), ink, 0.0)
 
 
-def prediction(*shares: float, outlier_score: float = 0.5) -> Prediction:
+def prediction(*shares: float, outlier_score: float | None = 0.5) -> Prediction:
     return Prediction(tuple(shares) + (0.0,) * (10 - len(shares)), outlier_score)
 
 
@@ -98,6 +104,12 @@ def test_a_doubtful_answer_names_the_runner_up(demo: Any) -> None:
 def test_what_is_no_digit_is_called_so_however_sure_the_network_is(demo: Any) -> None:
     answer = demo.answers.describe(prediction(0.0, 1.0, outlier_score=1.5), steps())
     assert (answer["verdict"], answer["headline"]) == ("unlike", "Not a digit")
+
+
+def test_where_nobody_knows_whether_it_is_a_digit_the_answer_says_so(demo: Any) -> None:
+    answer = demo.answers.describe(prediction(0.02, 0.98, outlier_score=None), steps())
+    assert (answer["verdict"], answer["headline"]) == ("digit", "1")
+    assert answer["note"] == "98.0 % sure; whether it is a digit is unknown"
 
 
 def test_the_answer_carries_every_step_as_a_picture(demo: Any) -> None:
@@ -144,6 +156,30 @@ def test_what_is_no_data_url_of_a_picture_gets_a_sentence(client: Any, picture: 
 def test_a_data_url_that_is_too_long_is_refused(demo: Any, client: Any) -> None:
     answer = ask(client, "data:image/png;base64," + "A" * (demo.answers.MAX_BYTES * 4 // 3 + 100))
     assert "larger than 20 MB" in answer["note"]
+
+
+def test_a_mounted_page_leaves_the_process_as_it_was(demo: Any, seven: Path) -> None:
+    """`launch` owns its process; a page within another program's server does not."""
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    def state() -> tuple[object, ...]:
+        return (
+            torch.get_num_threads(),
+            dict(os.environ),
+            [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+            tempfile.gettempdir(),
+            logging.root.level,
+        )
+
+    with others_litter():
+        import gradio as gr
+
+        before = state()
+        app = gr.mount_gradio_app(FastAPI(), demo.page.build_demo(LeNet5().eval()), path="/")
+        with TestClient(app) as http:
+            assert ask(http, data_url(seven.read_bytes()))["verdict"] == "digit"
+            assert state() == before
 
 
 # The API ---------------------------------------------------------------------------------------
@@ -254,15 +290,37 @@ def test_weights_that_cannot_be_used_give_way_to_the_shipped_ones(
 
 
 def test_about_shows_the_figures_it_is_given_and_only_those(demo: Any) -> None:
-    epoch = {"train_loss": 0.5, "test_accuracy": 0.91}
-    metrics = {"accuracy": 0.9934, "confusion": [[9934, 66]], "epochs": [epoch, epoch]}
+    metrics = Metrics.read(ROOT / "weights" / METRICS_FILE)
     page = demo.page._about("Weights of a test.", metrics)
-    assert "99.34%" in page
+    assert f"{metrics.accuracy:.2%}" in page
+    assert "MNIST test digits" in page
     assert "10,000" in page
     assert page.count("<polyline") == 2
-    bare = demo.page._about("Weights of a test.", {})
+    held_out = replace(metrics, holdout=5, evaluated_on="5 held-out training digits")
+    assert "MNIST test digits" not in demo.page._about("Weights of a test.", held_out)
+    bare = demo.page._about("Weights of a test.", None)
+    assert "missing or damaged" in bare
     assert "<table" not in bare
     assert "<polyline" not in bare
+
+
+def test_about_says_where_refusals_mean_nothing(demo: Any) -> None:
+    assert "it says so" in demo.page._about("", None)
+    page = demo.page._about("", None, sees_nondigits=False)
+    assert "it says so" not in page
+    assert "unknown" in page
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"accuracy": "x"}'])
+def test_the_app_starts_without_its_figures(
+    demo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    if content is not None:
+        (tmp_path / METRICS_FILE).write_text(content)
+    monkeypatch.setattr(demo.page, "weights_directory", lambda: tmp_path)
+    with others_litter():
+        page = json.dumps(demo.page.build_demo().get_config_file()["components"])
+    assert "missing or damaged" in page
 
 
 def test_the_page_asks_nothing_of_other_servers(client: Any) -> None:

@@ -43,6 +43,7 @@ def test_each_picture_gets_the_prediction_that_it_gets_alone(batch: dict[str, An
     for row, file in zip((0, 3, 4), FILES, strict=True):
         expected = predict(file).to_dict()
         for name, value in expected.items():
+            value = int(value) if name == "is_digit" else value
             assert answers[name][row] == pytest.approx(value), name
         assert answers["error"][row] == ""
 
@@ -52,7 +53,7 @@ def test_what_cannot_be_read_says_why_and_stops_nothing(batch: dict[str, Any]) -
     assert "not a picture" in answers["error"][1]
     assert "no ink" in answers["error"][2]
     for row in (1, 2):
-        assert (answers["digit"][row], answers["is_digit"][row]) == (-1, False)
+        assert (answers["digit"][row], answers["is_digit"][row]) == (-1, -1)
         assert np.isnan(answers["confidence"][row])
         assert np.isnan(answers["outlier_score"][row])
         assert np.isnan(answers["probabilities"][row]).all()
@@ -64,7 +65,7 @@ def test_columns_have_their_types_whatever_the_batch(
 ) -> None:
     answers = BatchPredictor()({name: values[rows] for name, values in batch.items()})
     assert {name: answers[name].dtype.kind for name in answers if name != "path"} == {
-        "digit": "i", "confidence": "f", "is_digit": "b", "outlier_score": "f",
+        "digit": "i", "confidence": "f", "is_digit": "i", "outlier_score": "f",
         "probabilities": "f", "error": "U",
     }  # fmt: skip
     assert answers["probabilities"].shape == (len(rows), 10)
@@ -82,6 +83,21 @@ def test_pictures_may_be_arrays_or_have_a_column_of_another_name(batch: dict[str
 def test_a_batch_without_pictures_is_an_error_that_names_its_columns() -> None:
     with pytest.raises(KeyError, match="no column 'bytes'; it has path, size"):
         BatchPredictor()({"path": [], "size": []})
+
+
+@pytest.mark.parametrize("name", ["digit", "confidence", "is_digit", "outlier_score", "error"])
+def test_a_column_of_the_callers_is_not_overwritten(batch: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=f"has a column '{name}' already"):
+        BatchPredictor()(batch | {name: np.arange(5)})
+
+
+def test_where_nobody_knows_the_column_says_so(batch: dict[str, Any], tmp_path: Path) -> None:
+    save_weights(load_model(), tmp_path / "m.pth")
+    answers = BatchPredictor(weights=str(tmp_path / "m.pth"))(batch)
+    assert answers["is_digit"].tolist() == [-1] * 5
+    assert answers["is_digit"].dtype == np.int8
+    assert np.isnan(answers["outlier_score"]).all()
+    assert answers["digit"].tolist() == BatchPredictor()(batch)["digit"].tolist()
 
 
 def test_weights_and_method_are_passed_on(batch: dict[str, Any], tmp_path: Path) -> None:

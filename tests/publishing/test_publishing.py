@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,19 @@ from lenet_digits.publishing import (
     write_sample,
 )
 from lenet_digits.storage.shipped import REPO, REVISION
+from lenet_digits.training.metrics import (
+    MNIST_SHA256,
+    MNIST_TEST,
+    CorruptedShare,
+    Metrics,
+    MetricsError,
+    Miss,
+    Sample,
+    Seeds,
+    Share,
+)
 from lenet_digits.training.mnist import Digits
+from lenet_digits.training.recipes import Recipe
 
 # huggingface_hub's own, as it uploads a large file.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -53,7 +67,11 @@ ACCOUNT = "me/mine"
 
 @pytest.fixture(scope="session")
 def digits() -> Digits:
-    return load_mnist(ROOT / "tests" / "data", download=False)[1]
+    """Test digits, as many of each as MNIST has, though some of them several times."""
+    some = load_mnist(ROOT / "tests" / "data", download=False)[1]
+    rows = [torch.nonzero(some.labels == digit)[:, 0] for digit in range(10)]
+    order = [row.repeat(-(-n // len(row)))[:n] for row, n in zip(rows, MNIST_TEST, strict=True)]
+    return some[torch.cat(order)]
 
 
 @pytest.fixture(scope="session")
@@ -64,14 +82,18 @@ def original(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
     model = LeNet5().eval()
     save_weights(model, folder / "model.safetensors")
     result = evaluate(model, digits)
-    metrics = {
-        "recipe": {"epochs": 1, "learning_rate": 1e-3},
-        "seed": 0,
-        "accuracy": result.accuracy,
-        "confusion": result.confusion.tolist(),
-        "versions": {"torch": torch.__version__},
-    }
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    Metrics(
+        recipe=Recipe(epochs=1),
+        seed=0,
+        data_sha256=MNIST_SHA256,
+        holdout=0,
+        evaluated_on="the test digits",
+        accuracy=result.accuracy,
+        loss=result.loss,
+        confusion=tuple(map(tuple, result.confusion.tolist())),
+        epochs=(),
+        versions={"torch": torch.__version__},
+    ).write(folder / "metrics.json")
     write_sample(digits, folder / "sample.png")
     Image.new("L", (2, 2)).save(folder / "cost.png")
     prepare(folder)
@@ -114,7 +136,7 @@ def received(hub: Hub, key: str, revision: str = "main") -> dict[str, bytes]:
 
 
 def test_the_shipped_weights_agree_with_all_that_is_said_of_them() -> None:
-    assert check_weights(WEIGHTS)["sha256"] == module.SHIPPED_SHA256
+    assert check_weights(WEIGHTS).sha256 == module.SHIPPED_SHA256
 
 
 def test_the_shipped_card_is_what_the_hub_wants_of_one() -> None:
@@ -143,27 +165,34 @@ def test_the_pictures_in_the_shipped_card_are_there() -> None:
 
 
 def test_the_card_says_what_the_metrics_say(weights: Path) -> None:
-    metrics = json.loads((weights / "metrics.json").read_text("utf-8"))
-    right = sum(row[digit] for digit, row in enumerate(metrics["confusion"]))
+    metrics = Metrics.read(weights / "metrics.json")
     card = model_card(metrics)
-    assert f"| MNIST, the test digits | 500 | {right / 5:.2f} % |" in card
-    assert f"{500 - right} of MNIST's test digits are read wrong" in card
-    assert metrics["sha256"] in card
+    assert f"| MNIST, the test digits | 10,000 | {metrics.right / 100:.2f} % |" in card
+    assert f"{10_000 - metrics.right} of MNIST's test digits are read wrong" in card
+    assert "On MNIST's 60,000 training digits" in card
+    assert metrics.sha256 in card
     assert "| learning rate | 0.001 |" in card
 
 
 def test_the_card_tells_more_where_more_was_measured(weights: Path) -> None:
-    metrics = json.loads((weights / "metrics.json").read_text("utf-8"))
-    metrics["real_input"] = {"Drawings": {"accuracy": 0.97, "count": 100}}
-    metrics["others"] = {"Theirs 1.0": {"Drawings": {"accuracy": 0.5, "count": 10}}}
-    metrics["mnist_c"] = {"motion_blur": {"bare": 0.9, "pipeline": 0.8, "count": 1000}}
-    metrics["misses"] = [{"digit": 1, "read_as": 7, "count": 3, "of": 50}]
-    metrics["calibration"] = {"test_digits": 0.00123}
-    metrics["refusal"] = {"blank": 1.0, "symbol": 0.9, "digits": 0.0098, "AUROC": 0.99}
-    metrics["seeds"] = {
-        "count": 5, "mean": 0.9955, "deviation": 0.0003, "lowest": 0.995, "highest": 0.996,
-        "calibration_error": 0.002,
-    }  # fmt: skip
+    bare = Metrics.read(weights / "metrics.json")
+    metrics = replace(
+        bare,
+        real_input={"Drawings": Share(accuracy=0.97, count=100)},
+        others={"Theirs 1.0": {"Drawings": Share(accuracy=0.5, count=10)}},
+        mnist_c={"motion_blur": CorruptedShare(bare=0.9, pipeline=0.8, count=1000)},
+        misses=(Miss(digit=1, read_as=7, count=3, of=50),),
+        calibration={"test_digits": 0.00123},
+        refusal={"blank": 1.0, "symbol": 0.9, "digits": 0.0098, "AUROC": 0.99},
+        seeds=Seeds(
+            count=5,
+            mean=0.9955,
+            deviation=0.0003,
+            lowest=0.995,
+            highest=0.996,
+            calibration_error=0.002,
+        ),
+    )
     figures = ["cost.png", "mistakes.png", "reliability.png"]
     card = model_card(metrics, figures=figures)
     for words in (
@@ -180,7 +209,116 @@ def test_the_card_tells_more_where_more_was_measured(weights: Path) -> None:
         *(f"]({name})" for name in figures),
     ):
         assert words in card
-    assert len(model_card(metrics)) < len(card)
+    assert len(model_card(bare)) < len(model_card(metrics)) < len(card)
+
+
+def test_the_card_of_a_run_on_other_digits_does_not_speak_of_mnists(weights: Path) -> None:
+    metrics = Metrics.read(weights / "metrics.json")
+    held_out = replace(metrics, holdout=10_000, evaluated_on="10,000 held-out training digits")
+    limited = replace(held_out, limit=3000)
+    other = replace(metrics, accuracy=1.0, confusion=TEN_EACH, data_sha256="0" * 64)
+    for changed, training, testing in (
+        (held_out, "training digits with the SHA-256", "% of 10,000 held-out training digits"),
+        (limited, "the first 3,000 training digits", "% of 10,000 held-out training digits"),
+        (other, "training digits with the SHA-256", "% of 100 test digits other than MNIST's"),
+    ):
+        card = model_card(changed)
+        assert training in card
+        assert testing in card
+        for claim in ("MNIST's 10,000", "60,000", "MNIST's test digits are", "split: test"):
+            assert claim not in card
+            assert claim in model_card(metrics)
+        assert "does it again" not in card
+
+
+# Metrics
+
+
+def mutations(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places in JSON, of lists and of groups of like entries only the first and the last."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        keys = list(value) if len(path) < 2 or path[0] == "recipe" else list(value)[:1]
+        for key in keys:
+            yield from mutations(value[key], (*path, key))
+    elif isinstance(value, list):
+        for index in sorted({0, len(value) - 1}):
+            yield from mutations(value[index], (*path, index))
+
+
+def mutated(text: str, path: tuple[Any, ...], value: Any) -> str:
+    """The JSON with another value in that place; with none where the value is `...`."""
+    whole = json.loads(text)
+    place = whole
+    for step in path[:-1]:
+        place = place[step]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return json.dumps(whole)
+
+
+STORY = (WEIGHTS / "metrics.json").read_text("utf-8")
+VALUES = [..., None, "x", -1, 1e308, 10**400, math.nan, math.inf, True, [[[]]], {"a": 1}, {}, []]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: str(value)[:9])
+def test_metrics_that_are_wrong_anywhere_are_one_sentence_or_make_a_card(
+    tmp_path: Path, value: Any
+) -> None:
+    file = tmp_path / "metrics.json"
+    places = list(mutations(json.loads(STORY)))
+    assert len(places) * len(VALUES) >= 340
+    complaints = []
+    for path in places:
+        file.write_text(mutated(STORY, path, value))
+        try:
+            metrics = Metrics.read(file)
+        except MetricsError as error:
+            complaints.append(str(error))
+            continue
+        assert " nan" not in model_card(metrics)
+        metrics.write(file)
+        assert Metrics.read(file) == metrics
+    for complaint in complaints:
+        assert complaint.startswith(f"{file} does not hold the metrics of a training run: ")
+        assert "\n" not in complaint
+        assert len(complaint) < 400
+    # What training does not measure may be absent, and so may a set of pictures.
+    assert len(complaints) >= (15 if value in (..., None, {}, []) else len(places) // 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ",
+        "[]",
+        "null",
+        "7",
+        STORY[:2000],
+        "\ufeff" + STORY,
+        "[" * 100_000,
+        '{"seed": 1' + "0" * 5000,
+    ],
+    ids=range(8),
+)
+def test_what_is_not_metrics_is_one_sentence(weights: Path, text: str) -> None:
+    (weights / "metrics.json").write_text(text, encoding="utf-8")
+    for act in (check_weights, prepare, lambda folder: push(ACCOUNT, folder=folder)):
+        with pytest.raises(PublishingError, match="does not hold the metrics") as caught:
+            act(weights)
+        assert "\n" not in str(caught.value)
+
+
+def test_metrics_come_back_as_they_were_written(tmp_path: Path) -> None:
+    metrics = Metrics.parse(STORY)
+    assert metrics.trained_on_mnist
+    assert metrics.tested_on_mnist
+    metrics.write(tmp_path / "metrics.json")
+    assert (tmp_path / "metrics.json").read_text("utf-8") == STORY
+    assert Metrics.read(tmp_path / "metrics.json") == metrics
 
 
 # The sample
@@ -206,13 +344,13 @@ def test_a_picture_that_is_no_sample_is_refused(size: tuple[int, int], tmp_path:
 
 
 def test_weights_that_agree_with_themselves_pass(weights: Path, digits: Digits) -> None:
-    assert check_weights(weights, digits)["accuracy"] == pytest.approx(0.1, abs=0.1)
+    assert check_weights(weights, digits).accuracy == pytest.approx(0.1, abs=0.1)
 
 
 def edit(path: Path, **changes: Any) -> None:
     """Change some of the metrics, and the card with them."""
-    metrics = json.loads((path / "metrics.json").read_text("utf-8")) | changes
-    (path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    metrics = replace(Metrics.read(path / "metrics.json"), **changes)
+    metrics.write(path / "metrics.json")
     (path / "README.md").write_text(model_card(metrics, figures=["cost.png"]), encoding="utf-8")
 
 
@@ -221,25 +359,54 @@ def other_weights(path: Path) -> None:
     edit(path, sha256=save_weights(LeNet5(), path / "model.safetensors"))
 
 
+def change(path: Path, **changes: Any) -> None:
+    """Change some of the metrics to what they cannot be."""
+    metrics = json.loads((path / "metrics.json").read_text("utf-8")) | changes
+    (path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+
+
+TEN_EACH = tuple(tuple(10 * (row == column) for column in range(10)) for row in range(10))
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no sample": (lambda path: (path / "sample.png").unlink(), "lacks sample.png"),
     "no card": (lambda path: (path / "README.md").unlink(), "lacks README.md"),
     "a stray file": (lambda path: (path / "notes.txt").touch(), "notes.txt is no part of"),
     "a stray folder": (lambda path: (path / ".git").mkdir(), ".git is no part of"),
-    "no metrics": (lambda path: (path / "metrics.json").write_text("{}"), "is not the metrics"),
-    "half metrics": (lambda path: (path / "metrics.json").write_text('{"a'), "is not the metrics"),
+    "no metrics": (
+        lambda path: (path / "metrics.json").write_text("{}"),
+        "does not hold the metrics",
+    ),
+    "half metrics": (
+        lambda path: (path / "metrics.json").write_text('{"a'),
+        "does not hold the metrics",
+    ),
     "another hash": (lambda path: edit(path, sha256="0" * 64), "was not measured with"),
-    "another accuracy": (lambda path: edit(path, accuracy=0.99), "accuracy and confusion disagree"),
+    "another accuracy": (
+        lambda path: change(path, accuracy=0.99),
+        "accuracy and confusion disagree",
+    ),
+    "held-out digits": (
+        lambda path: edit(path, holdout=9, evaluated_on="9 held-out training digits"),
+        "not train on all of MNIST's 60,000",
+    ),
+    "a limit": (lambda path: edit(path, limit=9), "not train on all of MNIST's 60,000"),
+    "other training digits": (
+        lambda path: edit(path, data_sha256="0" * 64),
+        "not train on all of MNIST's 60,000",
+    ),
+    "other test digits": (
+        lambda path: edit(path, accuracy=1.0, confusion=TEN_EACH),
+        "was not evaluated on its 10,000",
+    ),
     "another network": (lambda path: (path / "config.json").write_text("{}"), "is not LeNet-5's"),
     "a flattering card": (
         lambda path: (path / "README.md").write_text("# 100 %"),
         "does not say what metrics.json says",
     ),
     "another sample": (
-        lambda path: edit(path, sample={"count": 200, "errors": 0}),
+        lambda path: edit(path, sample=Sample(count=200, errors=0)),
         "metrics.json states 0 of 200",
     ),
-    "no word of the sample": (lambda path: edit(path, sample={}), "metrics.json states None"),
+    "no word of the sample": (lambda path: edit(path, sample=None), "states nothing of them"),
     "other weights": (other_weights, "digits in sample.png wrong"),
 }
 
@@ -265,8 +432,8 @@ def test_weights_of_another_network_stay_here(weights: Path, hub: Hub) -> None:
 
 
 def test_all_the_digits_tell_what_the_sample_does_not(weights: Path, digits: Digits) -> None:
-    confusion = torch.eye(10, dtype=torch.int64) * 50
-    edit(weights, accuracy=1.0, confusion=confusion.tolist())
+    confusion = torch.diag(torch.tensor(MNIST_TEST))
+    edit(weights, accuracy=1.0, confusion=tuple(map(tuple, confusion.tolist())))
     check_weights(weights)
     with pytest.raises(PublishingError, match=r"metrics.json states 100.00%"):
         check_weights(weights, digits)

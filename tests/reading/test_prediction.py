@@ -214,7 +214,8 @@ def test_no_percentage_claims_certainty(share: float, words: str) -> None:
 
 def test_a_prediction_reads_well() -> None:
     assert repr(a_prediction()) == "<Prediction: 4 at 55.0 %>"
-    assert "no digit" in repr(a_prediction(outlier_score=3.0))
+    assert "does not look like a digit" in repr(a_prediction(outlier_score=3.0))
+    assert "unknown" in repr(a_prediction(outlier_score=None))
 
 
 def test_a_prediction_goes_into_json_and_back() -> None:
@@ -222,6 +223,10 @@ def test_a_prediction_goes_into_json_and_back() -> None:
     assert list(written) == ["digit", "confidence", "is_digit", "outlier_score", "probabilities"]
     assert Prediction(tuple(written["probabilities"]), written["outlier_score"]) == a_prediction()
     assert (written["digit"], written["confidence"], written["is_digit"]) == (4, 0.55, True)
+    unknown = a_prediction(outlier_score=None)
+    assert unknown.is_digit is None
+    written = json.loads(json.dumps(unknown.to_dict(), allow_nan=False))
+    assert written["is_digit"] is written["outlier_score"] is None
 
 
 def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
@@ -230,6 +235,9 @@ def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
     assert "<b>4</b>" in page
     assert "55.0 %" in page
     assert "not a digit" in a_prediction(outlier_score=2.0)._repr_html_()
+    unknown = a_prediction(outlier_score=None)._repr_html_()
+    assert "<b>4</b>" in unknown
+    assert "unknown" in unknown
 
 
 @pytest.mark.parametrize("own", [False, True])
@@ -241,7 +249,9 @@ def test_logits_of_any_size_give_finite_probabilities(
         model.output.bias.fill_(-1e4)
         model.output.bias[3] = -1e3
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
-    monkeypatch.setattr(prediction, "shipped_network", lambda: Network(weights))
+    model.sees_nondigits = True
+    network = Network(weights, sees_nondigits=True)
+    monkeypatch.setattr(prediction, "shipped_network", lambda: network)
     with np.errstate(all="raise"):  # whatever the caller has set
         answer = predict(photos[0], model=model if own else None)
     assert (answer.digit, answer.confidence, answer.is_digit) == (3, 1.0, False)
@@ -401,3 +411,110 @@ def test_forked_and_spawned_processes_get_right_answers(
     )
     assert process.stderr == ""
     assert process.stdout.split() == ["7", "2", "1"]
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        "x.png",
+        b"\x89PNG",
+        bytearray(b"\x89PNG"),
+        Path("x.png"),
+        Image.new("L", (9, 9)),
+        io.BytesIO(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_one_picture_is_not_taken_for_many(one: Any) -> None:
+    with pytest.raises(TypeError, match="takes several pictures") as caught:
+        predict_many(one)
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_may_come_in_the_place_of_their_pictures(photos: list[np.ndarray]) -> None:
+    blank = np.full((40, 40), 255, np.uint8)
+    pictures = [b"junk", photos[0], blank, blank, photos[1], b"junk"]
+    for size in (1, 2, 256):
+        answers = list(predict_many(pictures, on_error="return", batch_size=size))
+        kinds = [UnreadableImageError, Prediction, NoInkError, NoInkError, Prediction]
+        assert [type(answer) for answer in answers] == [*kinds, UnreadableImageError]
+        for place, photo in ((1, photos[0]), (4, photos[1])):
+            shares = predict(photo).probabilities
+            assert answers[place].probabilities == pytest.approx(shares, abs=1e-6)
+
+
+def test_only_errors_of_pictures_come_in_their_places(photos: list[np.ndarray]) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield photos[0]
+        raise RuntimeError("of the caller's")
+
+    answers = predict_many(broken(), on_error="return")
+    assert isinstance(next(answers), Prediction)
+    with pytest.raises(RuntimeError, match="of the caller's"):
+        next(answers)
+    with pytest.raises(ValueError, match="on_error is 'skip'"):
+        predict_many([], on_error="skip")  # type: ignore[call-overload]
+
+
+# Models
+
+
+def pruned(model: LeNet5) -> LeNet5:
+    from torch.nn.utils import prune
+
+    prune.l1_unstructured(model.f6, "weight", 0.3)  # type: ignore[no-untyped-call]
+    return model
+
+
+def weight_normed(model: LeNet5) -> LeNet5:
+    torch.nn.utils.parametrizations.weight_norm(model.f6)
+    return model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [LeNet5.half, LeNet5.bfloat16, LeNet5.double, pruned, weight_normed],
+    ids=lambda change: change.__name__,
+)
+def test_models_that_were_changed_answer(photos: list[np.ndarray], change: Any) -> None:
+    answer = predict(photos[0], model=change(load_model()))
+    assert answer.digit == predict(photos[0]).digit
+    assert answer.is_digit is True
+    assert type(answer.confidence) is float
+
+
+def test_a_model_answers_within_autocast(photos: list[np.ndarray]) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert predict(photos[0], model=load_model()).digit == predict(photos[0]).digit
+
+
+@pytest.mark.filterwarnings("ignore:.*(quantiz|deprecated)")
+def test_a_quantised_model_answers(photos: list[np.ndarray]) -> None:
+    quantize = torch.ao.quantization.quantize_dynamic
+    model = quantize(load_model(), {torch.nn.Linear}, dtype=torch.qint8)
+    assert predict(photos[0], model=model).digit == predict(photos[0]).digit
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "sentence"),
+    [
+        (torch.nn.DataParallel, TypeError, "DataParallel cannot read pictures: give a LeNet5"),
+        (lambda model: LeNet5, TypeError, "LeNet5 cannot read pictures: give a LeNet5 object"),
+        (lambda model: "weights.pth", TypeError, "str cannot read pictures"),
+        (lambda model: model.to("meta"), ValueError, "is on the device meta"),
+        (lambda model: damaged(model, math.nan), ValueError, "not ten finite numbers"),
+        (lambda model: damaged(model, math.inf), ValueError, "not ten finite numbers"),
+    ],
+)
+def test_what_cannot_answer_is_one_sentence(
+    photos: list[np.ndarray], make: Any, error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence) as caught:
+        predict(photos[0], model=make(load_model()))
+    assert "\n" not in str(caught.value)
+
+
+def damaged(model: LeNet5, value: float) -> LeNet5:
+    with torch.no_grad():
+        model.output.weight[3, 3] = value
+    return model

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +38,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 ROOT = Path(__file__).parents[2]
 OLAH = "olah==0.5.4"
+PATIENCE = 4.0  # seconds; a load takes less, even on a busy machine
+ACCOUNT = "me/mine"
 
 
 @pytest.fixture
@@ -415,6 +419,57 @@ def test_what_is_no_safetensors_file_is_refused(hub: Hub, content: bytes) -> Non
     keep(hub, "me/mine", model__safetensors=content)
     with pytest.raises(WeightsError, match="is not a safetensors file, or is damaged"):
         load_model("me/mine")
+
+
+def asked_for_config(hub: Hub, repo: str) -> int:
+    """How often the Hub was asked for that repository's config.json."""
+    pattern = rf"HEAD /{repo}/resolve/[^/]+/config\.json"
+    return sum(bool(re.fullmatch(pattern, request)) for request in hub.requests)
+
+
+def test_the_hub_counts_a_download_once_and_none_from_the_cache(hub: Hub, model: LeNet5) -> None:
+    commit = model.push_to_hub(ACCOUNT)
+    assert asked_for_config(hub, ACCOUNT) == 0
+    LeNet5.from_pretrained(ACCOUNT, revision=commit)
+    deadline = time.monotonic() + 10
+    while not asked_for_config(hub, ACCOUNT) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    LeNet5.from_pretrained(ACCOUNT, revision=commit)
+    time.sleep(0.2)
+    assert asked_for_config(hub, ACCOUNT) == 1
+
+
+@pytest.mark.parametrize("repo", ["me/bare", "slow/config"])  # it has none; it does not answer
+def test_being_counted_neither_delays_nor_fails_a_load(
+    hub: Hub, state: dict[str, Tensor], repo: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keep(hub, repo, model__safetensors=save(state))
+    began = time.monotonic()
+    LeNet5.from_pretrained(repo, timeout=PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    deadline = time.monotonic() + 10
+    while not asked_for_config(hub, repo) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert asked_for_config(hub, repo) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_wait_to_be_counted_would_be_noticed(
+    hub: Hub, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(hub, "slow/config", model__safetensors=save(state))
+    count = module._count_download
+
+    def count_and_wait(*args: Any) -> None:
+        before = set(threading.enumerate())
+        count(*args)
+        for thread in set(threading.enumerate()) - before:
+            thread.join()
+
+    monkeypatch.setattr(module, "_count_download", count_and_wait)
+    began = time.monotonic()
+    LeNet5.from_pretrained("slow/config", timeout=PATIENCE)
+    assert time.monotonic() - began >= PATIENCE
 
 
 def test_a_pickle_is_never_asked_for(hub: Hub) -> None:

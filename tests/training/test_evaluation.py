@@ -1,10 +1,24 @@
-"""Figures on figures: calibration errors and intervals are what their definitions say."""
+"""Evaluation calls the model and leaves the process alone; figures are what they are defined as."""
 
 from __future__ import annotations
 
-import pytest
+import os
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from lenet_digits.training.evaluation import BINS, Reliability, wilson
+import cv2
+import pytest
+import torch
+
+from lenet_digits import Digits, LeNet5, TrainingRun, evaluate, load_mnist, load_model, train
+from lenet_digits.training.evaluation import BINS, Reliability, evaluate_quickly, wilson
+from lenet_digits.training.threads import one_thread
 
 
 def test_answers_are_counted_in_the_bin_of_their_confidence():
@@ -30,3 +44,203 @@ def test_true_probabilities_have_no_error():
 )
 def test_intervals_are_wilsons(right, count, low, high):
     assert wilson(right, count) == pytest.approx((low, high), abs=5e-5)
+
+
+# One path
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return load_mnist(Path(__file__).parents[1] / "data", download=False)[1]
+
+
+def test_hooks_subclasses_and_patched_forwards_count(digits: Digits) -> None:
+    class Upside(LeNet5):
+        def forward(self, canvases: torch.Tensor) -> torch.Tensor:
+            return -super().forward(canvases)
+
+    model = load_model()
+    right = evaluate(model, digits)
+    assert right.accuracy > 0.9
+
+    subclass = Upside()
+    subclass.load_state_dict(model.state_dict())
+    assert evaluate(subclass, digits).accuracy < 0.01
+
+    hook = model.register_forward_hook(lambda module, inputs, logits: -logits)
+    assert evaluate(model, digits).accuracy < 0.01
+    hook.remove()
+
+    inner = model.f6.register_forward_hook(lambda module, inputs, units: -units)
+    assert evaluate(model, digits).accuracy < 0.5
+    inner.remove()
+
+    forward = model.forward
+    model.forward = lambda canvases: -forward(canvases)  # type: ignore[method-assign]
+    assert evaluate(model, digits).accuracy < 0.01
+    # The twin: what does not call the model would notice none of it.
+    assert torch.equal(evaluate_quickly(model, digits).confusion, right.confusion)
+
+
+@pytest.mark.parametrize("change", [LeNet5.half, LeNet5.bfloat16, LeNet5.double])
+def test_models_of_other_types_are_evaluated(digits: Digits, change: Any) -> None:
+    assert evaluate(change(load_model()), digits).accuracy > 0.9
+
+
+def test_models_with_other_weights_are_evaluated(digits: Digits) -> None:
+    model = load_model()
+    torch.nn.utils.parametrizations.weight_norm(model.f6)
+    assert evaluate(model, digits).accuracy > 0.9
+    assert evaluate(torch.nn.DataParallel(load_model()), digits).accuracy > 0.9
+
+
+def test_a_model_that_cannot_answer_is_one_sentence(digits: Digits) -> None:
+    with pytest.raises(ValueError, match="on the device meta"):
+        evaluate(load_model().to("meta"), digits)
+    with pytest.raises(ValueError, match=r"answers of shape .* LeNet-5 gives ten logits"):
+        evaluate(torch.nn.Sequential(load_model(), torch.nn.Linear(10, 5)), digits)
+    with pytest.raises(ValueError, match="no digits to evaluate on"):
+        evaluate(load_model(), digits[:0])
+
+
+# The process
+
+
+def state() -> tuple[object, ...]:
+    """What a process has one of: the calls of a library leave it as it was."""
+    fresh: list[int] = []  # a thread that begins now
+    thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return (
+        torch.get_num_threads(),
+        fresh,
+        torch.get_rng_state().tolist(),
+        cv2.getNumThreads(),
+        dict(os.environ),
+        [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        list(warnings.filters),
+        tempfile.gettempdir(),
+        tempfile.tempdir,
+        Path.cwd(),
+    )
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch with two threads, that a change to one of them would show."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def overlap(call: Callable[[Callable[[], None]], None]) -> None:
+    """Runs a call twice, so that the second begins within the first and ends after it.
+
+    The call is given a function that it calls at a point within itself.
+    """
+    second_is_within, first_is_over = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def within_first() -> None:
+        if not others:
+            others.append(threading.Thread(target=run, args=(within_second,)))
+            others[0].start()
+            assert second_is_within.wait(60)
+
+    def within_second() -> None:
+        second_is_within.set()
+        assert first_is_over.wait(60)
+
+    def run(within: Callable[[], None]) -> None:
+        try:
+            call(within)
+        except BaseException as error:
+            failures.append(error)
+            second_is_within.set()
+
+    others: list[threading.Thread] = []
+    first = threading.Thread(target=run, args=(within_first,))
+    first.start()
+    first.join()
+    first_is_over.set()
+    others[0].join()
+    assert not failures
+
+
+def evaluating(digits: Digits, within: Callable[[], None]) -> None:
+    model = load_model()
+    model.register_forward_hook(lambda *_: within())
+    evaluate(model, digits[:50])
+
+
+def training(digits: Digits, within: Callable[[], None]) -> None:
+    train((digits[:100], digits[:50]), epochs=1, seed=7, on_batch=lambda *_: within())
+
+
+def training_within_a_step(digits: Digits, within: Callable[[], None]) -> None:
+    """The other call begins where torch works in one thread."""
+    with one_thread():
+        within()
+    train((digits[:100], digits[:50]), epochs=1)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("call", [evaluating, training, training_within_a_step])
+def test_calls_that_overlap_leave_the_process_as_it_was(
+    digits: Digits, call: Callable[[Digits, Callable[[], None]], None]
+) -> None:
+    evaluate(load_model(), digits[:50])
+    before = state()
+    overlap(lambda within: call(digits, within))
+    assert state() == before
+
+
+@contextmanager
+def process_wide() -> Iterator[None]:
+    """The fault: the number of threads of the process is changed, and put back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_change_to_the_process_would_be_noticed() -> None:
+    def call(within: Callable[[], None]) -> None:
+        with process_wide():
+            within()
+
+    before = state()
+    overlap(call)
+    assert state() != before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_torch_works_in_one_thread_here_and_in_all_elsewhere() -> None:
+    seen: list[int] = []
+    with one_thread():
+        here = torch.get_num_threads()
+        thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    assert seen == [2]
+    assert torch.get_num_threads() == 2
+    if "OpenMP" in torch.__config__.parallel_info():
+        assert here == 1
+
+
+def test_runs_that_overlap_train_the_same_weights_as_alone(digits: Digits) -> None:
+    """Neither run draws from the generator of the process, which the other would disturb."""
+    alone = train((digits[:100], digits[:50]), epochs=1, seed=7)
+    runs: list[TrainingRun] = []
+
+    def call(within: Callable[[], None]) -> None:
+        run = train((digits[:100], digits[:50]), epochs=1, seed=7, on_batch=lambda *_: within())
+        runs.append(run)
+
+    overlap(call)
+    for run in runs:
+        for one, other in zip(run.model.parameters(), alone.model.parameters(), strict=True):
+            assert torch.equal(one, other)

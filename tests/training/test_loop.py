@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,9 @@ from lenet_digits import (
 )
 from lenet_digits.storage.shipped import WEIGHTS_FILE
 from lenet_digits.training import loop as training
-from lenet_digits.training.checkpoint import CHECKPOINT_FILE, METRICS_FILE
+from lenet_digits.training.checkpoint import CHECKPOINT_FILE
 from lenet_digits.training.evaluation import calibrated
-from lenet_digits.training.loop import EpochRecord
+from lenet_digits.training.metrics import METRICS_FILE, EpochRecord, Metrics
 from lenet_digits.training.recipes import RECIPES, Recipe
 
 DATA = Path(__file__).parents[1] / "data"
@@ -248,22 +248,10 @@ def test_a_runs_calibration_changes_its_loss_and_no_answer(sample: tuple[Digits,
     [
         ({"recipe": "bset"}, "no recipe 'bset'; there are original, quick, best"),
         ({"epochs": 0}, "epochs is 0; it must be 1 or more"),
-        ({"limit": 0}, "limit is 0; it must be 1 or more"),
-        ({"holdout": -1}, "holdout is -1; it must be from 0 to 999"),
-        ({"holdout": 1000}, "holdout is 1000; it must be from 0 to 999"),
+        ({"limit": 0}, "limit is 0; it must be a whole number of 1 or more"),
+        ({"holdout": -1}, "holdout is -1; it must be a whole number from 0 to 999"),
+        ({"holdout": 1000}, "holdout is 1000; it must be a whole number from 0 to 999"),
         ({"resume": True}, "output"),
-        ({"recipe": Recipe(batch_size=0)}, "batch_size is 0; it must be 1 or more"),
-        ({"recipe": Recipe(learning_rate=-1)}, "learning_rate is -1; it must be above 0"),
-        ({"recipe": Recipe(learning_rate=math.nan)}, "learning_rate is nan; it must be above 0"),
-        ({"recipe": Recipe(weight_decay=-1)}, "weight_decay is -1; it must be 0 or more"),
-        ({"recipe": Recipe(muon=-1)}, "muon is -1; it must be 0 or more"),
-        ({"recipe": Recipe(warmup=1, cosine=True)}, "warmup is 1; it must be from 0 to below 1"),
-        ({"recipe": Recipe(ema=1)}, "ema is 1; it must be from 0 to below 1"),
-        ({"recipe": Recipe(distortion=-1)}, "distortion is -1; it must be 0 or more"),
-        ({"recipe": Recipe(polish=2)}, "polish is 2; it must be from 0 to 1"),
-        ({"recipe": Recipe(drawn=-1)}, "drawn is -1; it must be 0 or more"),
-        ({"recipe": Recipe(nondigits=-1)}, "nondigits is -1; it must be 0 or more"),
-        ({"recipe": Recipe(temperature=0)}, "temperature is 0; it must be above 0"),
     ],
 )
 def test_options_out_of_range_are_refused(
@@ -342,13 +330,98 @@ def test_held_out_digits_are_the_last_and_are_evaluated_on_instead(
     by_hand = train((sample[0][:800], sample[0][800:]), epochs=1)
     assert same(run, by_hand)
     assert torch.equal(run.evaluation.confusion, by_hand.evaluation.confusion)
-    assert run.metrics["evaluated_on"] == "200 held-out training digits"
+    assert run.metrics.evaluated_on == "200 held-out training digits"
 
 
 def test_a_limit_leaves_the_held_out_digits_alone(sample: tuple[Digits, Digits]) -> None:
     run = train(sample, holdout=200, limit=100, epochs=1)
     assert same(run, train(sample, limit=100, epochs=1))
     assert run.evaluation.count == 200
+
+
+RECIPE_FAULTS = [
+    ("epochs", [0, 1.5, True, "3", math.nan], "1 or more|a whole number"),
+    ("batch_size", [0, 2.5, "3", None], "1 or more|a whole number"),
+    ("learning_rate", [-1, 0, math.nan, math.inf, True, "1"], "above 0|a finite number"),
+    ("weight_decay", [-1, math.nan, math.inf], "0 or more|a finite number"),
+    ("muon", [-1, math.nan, math.inf], "0 or more|a finite number"),
+    ("warmup", [-0.1, 1, math.nan], "from 0 to below 1|a finite number"),
+    ("cosine", [1, "yes", None], "True or False"),
+    ("ema", [-0.1, 1, math.nan], "from 0 to below 1|a finite number"),
+    ("distortion", [-1, math.nan, math.inf], "0 or more|a finite number"),
+    ("polish", [-0.1, 2, math.nan], "from 0 to 1|a finite number"),
+    ("drawn", [-1, math.nan, math.inf], "0 or more|a finite number"),
+    ("nondigits", [-1, math.nan, math.inf], "0 or more|a finite number"),
+    ("temperature", [0, -1, 1e-300, 1e300, math.inf, math.nan], "from 0.01 to 100|a finite"),
+    ("evidence", [1e30, -1e30, math.inf, math.nan], "from -100 to 100|a finite number"),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "accepted"),
+    [(field, value, accepted) for field, values, accepted in RECIPE_FAULTS for value in values],
+)
+def test_a_recipe_with_a_field_out_of_range_is_an_error_that_names_it(
+    field: str, value: object, accepted: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"{field} is .*; it must be ({accepted})") as caught:
+        Recipe(**{field: value})  # type: ignore[arg-type]
+    assert str(caught.value).count("\n") == 0
+
+
+def test_every_field_of_a_recipe_is_held_to_its_range() -> None:
+    assert {field.name for field in fields(Recipe)} == {field for field, _, _ in RECIPE_FAULTS}
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.0, True, "0", None])
+def test_a_seed_out_of_range_is_an_error_that_names_it(
+    sample: tuple[Digits, Digits], seed: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"seed is .*; it must be a whole number from 0 to"):
+        train(sample, seed=seed, epochs=1, limit=10)
+
+
+def test_the_largest_seed_trains(sample: tuple[Digits, Digits]) -> None:
+    recipe = replace(ELABORATE, epochs=1)
+    assert train(sample, recipe=recipe, seed=2**63 - 1, limit=50).metrics.seed == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda d: Digits(d.images, d.labels + 3), "labels are from 3 to 12"),
+        (lambda d: Digits(d.images, d.labels - 1), "labels are from -1 to 8"),
+        (lambda d: Digits(d.images, d.labels[:90]), "labels have the shape"),
+        (lambda d: Digits(d.images, d.labels.float()), "labels have the shape"),
+        (lambda d: Digits(d.images.float() / 255, d.labels), "images have the shape"),
+        (lambda d: Digits(d.images[:, :27], d.labels), "images have the shape"),
+    ],
+)
+def test_digits_out_of_range_are_neither_learned_nor_evaluated_on(
+    sample: tuple[Digits, Digits], change: Callable[[Digits], Digits], complaint: str
+) -> None:
+    wrong = change(sample[0][:100])
+    with pytest.raises(ValueError, match=complaint):
+        train((wrong, sample[1]), epochs=1)
+    with pytest.raises(ValueError, match=complaint):
+        evaluate(LeNet5(), wrong)
+
+
+def test_labels_of_another_whole_type_are_learned(sample: tuple[Digits, Digits]) -> None:
+    digits = sample[0][:100]
+    small = Digits(digits.images, digits.labels.to(torch.uint8))
+    assert same(train((digits, sample[1]), epochs=1), train((small, sample[1]), epochs=1))
+
+
+def test_the_flag_of_the_model_says_whether_it_saw_nondigits(
+    sample: tuple[Digits, Digits], tmp_path: Path
+) -> None:
+    with_them = replace(ELABORATE, epochs=1)
+    for recipe in (with_them, replace(with_them, nondigits=0.0)):
+        output = tmp_path / str(recipe.nondigits)
+        run = train(sample, recipe=recipe, limit=50, output=output)
+        assert run.model.sees_nondigits is (recipe.nondigits > 0)
+        assert load_model(output / WEIGHTS_FILE).sees_nondigits is (recipe.nondigits > 0)
 
 
 def test_training_leaves_the_callers_process_as_it_was(sample: tuple[Digits, Digits]) -> None:
@@ -403,7 +476,7 @@ def test_a_run_writes_its_weights_and_its_story(
     for ours, theirs in zip(loaded.parameters(), run.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     story = json.loads((folder / METRICS_FILE).read_text("utf-8"))
-    assert story == json.loads(json.dumps(run.metrics))
+    assert Metrics.read(folder / METRICS_FILE) == run.metrics
     assert story["recipe"] == asdict(ELABORATE)
     assert story["seed"] == 7
     assert story["limit"] == LIMIT
@@ -506,7 +579,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     )
     assert seen == list(range(after + 1, 4))
     assert same(whole, resumed)
-    assert resumed.metrics["sha256"] == whole.metrics["sha256"]
+    assert resumed.metrics.sha256 == whole.metrics.sha256
     for ours, theirs in zip(resumed.epochs, whole.epochs, strict=True):
         assert replace(ours, seconds=0.0) == replace(theirs, seconds=0.0)
 
@@ -536,7 +609,7 @@ def test_clocks_set_back_change_nothing_but_the_seconds(
         os.utime(path, (2e9, 2e9))  # written in 2033
     resumed = train(sample, recipe=ELABORATE, limit=LIMIT, output=tmp_path / "run", resume=True)
     assert resumed.epochs[-1].seconds < 0
-    assert resumed.metrics["sha256"] == whole.metrics["sha256"]
+    assert resumed.metrics.sha256 == whole.metrics.sha256
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")

@@ -1,0 +1,139 @@
+"""Reads picture files into rows: one for every page, whether or not it could be read."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lenet_digits.cli.console import printable
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from lenet_digits.model import LeNet5
+    from lenet_digits.reading.canvas import CanvasSteps
+    from lenet_digits.reading.prediction import Prediction
+
+    Explained = list[tuple[str, CanvasSteps, Prediction]]
+
+STDIN = "-"
+MAX_PAGES = 1000  # of a TIFF: a file of 64 MiB could name millions of empty ones
+SUBFILE_TYPE = 254  # the tag NewSubfileType of TIFF 6.0
+SMALLER_COPY, MASK = 1, 4  # its bits for pages that only repeat another page, or cut it out
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer to one page of one file.
+
+    Attributes:
+        path: of the file, as it was named.
+        page: of the file, from 1.
+        status: "digit", "not_a_digit", "unknown" (a digit or not: the weights never saw a
+            non-digit), "blank" or "unreadable".
+        error: what is wrong with a blank or unreadable page, as a sentence; else empty.
+        prediction: of a page that is neither.
+        one_of_many: whether the file has further pages.
+    """
+
+    path: str
+    page: int
+    status: str
+    error: str = ""
+    prediction: Prediction | None = None
+    one_of_many: bool = False
+
+    @property
+    def name(self) -> str:
+        """The path, and the page if there are several; it may hold any character."""
+        return f"{self.path} (page {self.page})" if self.one_of_many else self.path
+
+
+def rows_of(path: str, *, explained: Explained | None = None, **options: Any) -> list[Row]:
+    """The rows of a file, one a page; how each was read is added to ``explained``.
+
+    Args:
+        path: of a file, or `STDIN`.
+        explained: takes the name, the steps to the canvas and the prediction of each page read.
+        options: ``model`` and ``method``, as for `predict`.
+    """
+    rows: list[Row] = []
+    pages = _pages(path)
+    while True:
+        number = len(rows) + 1
+        try:
+            page = next(pages, None)
+            if page is None:
+                break
+            rows.append(_row(path, number, page, explained, **options))
+        except (OSError, ValueError) as error:
+            rows.append(failed(path, error, page=number))
+    return [replace(row, one_of_many=True) for row in rows] if len(rows) > 1 else rows
+
+
+def failed(path: str, error: Exception, *, page: int = 1) -> Row:
+    """The row of a page that has no prediction."""
+    from lenet_digits.reading.pictures import NoInkError
+
+    status = "blank" if isinstance(error, NoInkError) else "unreadable"
+    return Row(path, page, status, getattr(error, "strerror", None) or str(error))
+
+
+def _row(
+    path: str,
+    number: int,
+    page: Image.Image,
+    explained: Explained | None,
+    *,
+    model: LeNet5 | None = None,
+    **options: Any,
+) -> Row:
+    from lenet_digits.reading.canvas import canvas_steps
+    from lenet_digits.reading.prediction import predict_steps
+
+    steps = canvas_steps(page, **options)
+    prediction = predict_steps(steps, model=model)
+    if explained is not None:
+        name = Path(path).name + (f", page {number}" if number > 1 else "")
+        explained.append((printable(name), steps, prediction))
+    status = {True: "digit", False: "not_a_digit", None: "unknown"}[prediction.is_digit]
+    return Row(path, number, status, prediction=prediction)
+
+
+def _pages(path: str) -> Iterator[Image.Image]:
+    """The pages of a picture file, undecoded, each only until the next is asked for.
+
+    A TIFF may have several. Of an animation, and of a HEIC photo, there is the main picture alone.
+    """
+    from lenet_digits.reading.pictures import (
+        FINE_SIZE,
+        MAX_BYTES,
+        UnreadableImageError,
+        open_local,
+        read_file,
+    )
+
+    if path == STDIN:
+        with open(0, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    else:
+        data = read_file(path)
+    picture: Any = open_local(data, "The picture" if path == STDIN else Path(path).name)
+    picture.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
+    yield picture
+    if picture.format != "TIFF":
+        return
+    for frame in itertools.count(1):
+        try:
+            picture.seek(frame)
+        except EOFError:
+            return
+        except Exception as error:  # a damaged picture makes Pillow raise nearly anything
+            raise UnreadableImageError(f"The file is damaged from here on: {error}.") from None
+        if frame >= MAX_PAGES:
+            raise UnreadableImageError(f"The file has more than {MAX_PAGES:,} pages; split it.")
+        if not picture.tag_v2.get(SUBFILE_TYPE, 0) & (SMALLER_COPY | MASK):
+            yield picture
