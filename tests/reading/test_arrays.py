@@ -78,9 +78,9 @@ def converted(picture: Image.Image, mode: str) -> Image.Image:
         lab = ImageCms.profileToProfile(picture, *profiles, outputMode="LAB")
         assert lab is not None
         return lab
-    if mode in ("La", "PA"):
+    if mode == "La":
         return picture.convert("LA").convert(mode)
-    if mode == "RGBa":
+    if mode in ("PA", "RGBa"):
         return picture.convert("RGBA").convert(mode)
     return picture.convert(mode)
 
@@ -133,7 +133,7 @@ def test_want_of_memory_is_not_a_damaged_picture(monkeypatch: pytest.MonkeyPatch
         raise MemoryError
 
     monkeypatch.setattr(Image.Image, "load", full)
-    with pytest.raises(MemoryError):
+    with pytest.raises(MemoryError), picture:
         predict(picture)
     with pytest.raises(MemoryError):
         BatchPredictor()({"bytes": [SEVEN.read_bytes()]})
