@@ -141,7 +141,10 @@ async def _picture(request: Request) -> bytes:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError):
         raise HTTPException(400, "This form cannot be read. Send the picture as a file.") from None
-    for value in form.values():
-        if not isinstance(value, str):
-            return await value.read()
+    try:
+        for value in form.values():
+            if not isinstance(value, str):
+                return await value.read()
+    finally:
+        await form.close()
     raise HTTPException(400, "The form has no file. Send one: curl -F file=@7.jpg …/read")

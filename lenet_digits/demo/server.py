@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
 MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
+FORM = 2**16  # bytes around a picture that comes in a form
 PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def launch_options(model: LeNet5 | None = None) -> dict[str, Any]:
 def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
     """What `gradio.mount_gradio_app` needs to know of this app besides where it goes."""
     routes = Routes(partial(for_programs, model=model), partial(for_page, model=model))
-    guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES * 4 // 3 + 2**16}
+    guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + FORM}
     return {
         "theme": _theme(),
         "css": static_file("demo.css"),
