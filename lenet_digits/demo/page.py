@@ -69,13 +69,21 @@ def _reader(source: str) -> gr.HTML:
     )
 
 
-START = {  # how each reader's script begins; the upload brings its own tab into view
-    "pad": "makePad(element, engine);",
-    "upload": """
-        makeUpload(element, engine, () => {
-            const tabs = [...document.querySelectorAll("[role=tab]")];
-            tabs.find((tab) => tab.textContent.trim() === "Upload")?.click();
+# How each reader's script begins. Gradio makes the second tab's reader when the tab is first opened,
+# so a picture that is dropped on the first one waits for it.
+START = {
+    "pad": """
+        makePad(element, engine);
+        catchFiles();
+        document.addEventListener("picture", (event) => {
+            if (!document.querySelector(".drop")) window.waitingPicture = event.detail;
+            for (const tab of document.querySelectorAll("[role=tab]"))
+                if (tab.textContent.trim() === "Upload") tab.click();
         });
+    """,
+    "upload": """
+        makeUpload(element, engine).take(window.waitingPicture);
+        delete window.waitingPicture;
     """,
 }
 READY = 'element.dataset.ready = "";'  # shown before its script runs; tests must not draw too soon

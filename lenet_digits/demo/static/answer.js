@@ -171,6 +171,24 @@ function arrowKeys(toolbar, onMove = () => {}) {
   });
 }
 
+// A file that is dropped or pasted anywhere on the page becomes a "picture" event of the document,
+// and never opens a tab of its own.
+function catchFiles() {
+  for (const name of ["dragenter", "dragover", "dragleave", "drop"])
+    document.addEventListener(name, (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      const over = name === "dragenter" || name === "dragover";
+      document.querySelector(".drop")?.toggleAttribute("data-over", over);
+      if (name === "drop") handOver(event.dataTransfer.files[0]);
+    });
+  document.addEventListener("paste", (event) => handOver(event.clipboardData?.files[0]));
+
+  function handOver(file) {
+    if (file) document.dispatchEvent(new CustomEvent("picture", { detail: file }));
+  }
+}
+
 // Also works where the page has no secure context, for instance over http in a classroom.
 function copy(text) {
   const area = Object.assign(document.createElement("textarea"), { value: text });

@@ -5,8 +5,8 @@ const LARGE = 2000; // pixels: longest side of the picture that is sent
 const SMALL = 400_000; // bytes: a file up to this size is sent as it is
 const QUALITY = 0.9; // of the JPEG that a large photo becomes
 
-// `reveal` brings this reader into view, where the page shows another one.
-function makeUpload(element, engine, reveal = () => {}) {
+// Listens to "picture" events (see catchFiles), too.
+function makeUpload(element, engine) {
   const $ = (selector) => element.querySelector(selector);
   const input = $(".drop input");
   const photo = $("[name=photo]");
@@ -21,7 +21,6 @@ function makeUpload(element, engine, reveal = () => {}) {
 
   async function take(file) {
     if (!file) return;
-    reveal();
     stopCamera();
     button.clear.setAttribute("aria-disabled", false);
     answer.announce("Reading…");
@@ -170,20 +169,10 @@ function makeUpload(element, engine, reveal = () => {}) {
     still.toBlob(take, "image/jpeg", QUALITY);
   }
 
-  // Drop and paste, anywhere on the page: a file that is dropped never opens a tab.
-
-  for (const name of ["dragenter", "dragover", "dragleave", "drop"])
-    document.addEventListener(name, (event) => {
-      if (!event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
-      drop.toggleAttribute("data-over", name === "dragenter" || name === "dragover");
-      if (name === "drop") take(event.dataTransfer.files[0]);
-    });
-  document.addEventListener("paste", (event) => {
-    if (event.clipboardData?.files.length) take(event.clipboardData.files[0]);
-  });
+  document.addEventListener("picture", (event) => take(event.detail));
 
   element.querySelectorAll(".examples button").forEach((example) =>
     example.addEventListener("click", async () => take(await (await fetch(example.dataset.file)).blob())),
   );
+  return { take };
 }
