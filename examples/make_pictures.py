@@ -1,6 +1,6 @@
 """Draws the pictures beside it, as a hand with a pen, a chalk or a mouse might, always the same.
 
-Knows paper, light and pens; knows nothing of networks. Run it to draw them anew:
+Those in `numbers` hold several digits. Run it to draw them anew:
 python examples/make_pictures.py
 """
 
@@ -248,6 +248,94 @@ def felt_nine(rng: np.random.Generator) -> Image.Image:
     return picture(ink_on((255, 236, 240), (196, 40, 96), mask * 0.92))
 
 
+def number(
+    text: str, rng: np.random.Generator, *, page: tuple[int, int], left: float, top: float,
+    size: tuple[float, float], step: float, pen: float, climb: float = 0.0,
+) -> np.ndarray:  # fmt: skip
+    """The ink of a line of digits, (H, W) in [0, 1]; a space is a gap, a slash is one stroke.
+
+    left, top: of the first digit. size: width and height of a digit. step: from one digit's left
+    to the next one's. climb: how far the line rises from one digit to the next. All in pixels.
+    """
+    ink = np.zeros((page[1], page[0]))
+    for place, char in enumerate(text):
+        x, y = left + place * step, top - place * climb + rng.normal(0, 0.02) * size[1]
+        if char == " ":
+            continue
+        if char == "/":
+            board = np.zeros((page[1] * SHARP, page[0] * SHARP), np.uint8)
+            ends = np.array([(x + size[0], y - 0.15 * size[1]), (x, y + 1.15 * size[1])]) * SHARP
+            start, stop = ends.round().astype(int).tolist()
+            cv2.line(board, start, stop, 255, round(pen * SHARP), cv2.LINE_AA)
+            mask = cv2.resize(board, page, interpolation=cv2.INTER_AREA) / 255
+        else:
+            width = size[0] * (0.7 if char == "1" else 1) * rng.uniform(0.9, 1.1)
+            box = (x, y, width, size[1] * rng.uniform(0.95, 1.05))
+            mask = write(char, rng, page=page, box=box, pen=pen, turn=rng.normal(0, 3))
+        ink = np.maximum(ink, mask)
+    return ink
+
+
+def drawn_year(rng: np.random.Generator) -> Image.Image:
+    page = (560, 280)
+    mask = number("2024", rng, page=page, left=60, top=70, size=(80, 130), step=112, pen=12)
+    return picture(ink_on((255, 255, 255), (22, 33, 58), mask))
+
+
+def photographed(rng: np.random.Generator) -> Image.Image:
+    page = (640, 360)
+    x, y = np.meshgrid(np.linspace(0, 1, page[0]), np.linspace(0, 1, page[1]))
+    light = 0.98 - 0.35 * x - 0.2 * y
+    paper = np.array([236, 229, 212]) + grain(page, rng, 2, soft=0.8)[..., None]
+    mask = number(
+        "90210", rng, page=page, left=90, top=160, size=(58, 92), step=92, pen=7, climb=9
+    )  # fmt: skip
+    pixels = ink_on(paper, (44, 46, 60), mask * 0.92) * light[..., None]
+    pixels = cv2.GaussianBlur(pixels, (0, 0), 1.2) + rng.normal(0, 3, pixels.shape)
+    return picture(pixels)
+
+
+def boxed(rng: np.random.Generator) -> Image.Image:
+    page = (560, 170)
+    pixels = np.full((page[1], page[0], 3), (252, 252, 250), np.float64)
+    for column in range(6):  # five boxes; the first one stays empty
+        left = 30 + 100 * column
+        cv2.line(pixels, (left, 30), (left, 140), (70, 70, 74), 2)
+    cv2.line(pixels, (30, 30), (530, 30), (70, 70, 74), 2)
+    cv2.line(pixels, (30, 140), (530, 140), (70, 70, 74), 2)
+    mask = number("5073", rng, page=page, left=155, top=50, size=(46, 70), step=100, pen=5.5)
+    return picture(ink_on(pixels, (24, 40, 130), mask))
+
+
+def touching(rng: np.random.Generator) -> Image.Image:
+    page = (360, 240)
+    mask = number("853", rng, page=page, left=60, top=55, size=(84, 125), step=57, pen=9)
+    return picture(ink_on((255, 255, 255), (20, 20, 24), mask))
+
+
+def page_of_numbers(rng: np.random.Generator) -> Image.Image:
+    page = (700, 620)
+    paper = np.full((page[1], page[0], 3), (250, 248, 242), np.float64)
+    for y in range(90, 620, 118):
+        paper[y : y + 2] = (176, 198, 224)
+    lines = ["314 159", "2718", "60221", "1998"]
+    ink = np.zeros((page[1], page[0]))
+    for row, line in enumerate(lines):
+        ink = np.maximum(
+            ink,
+            number(
+                line, rng, page=page, left=70, top=118 + 118 * row, size=(44, 70), step=68, pen=6
+            ),
+        )
+    return picture(ink_on(paper, (22, 30, 92), ink * 0.95)).quantize(64, dither=0)
+
+
+def date(rng: np.random.Generator) -> Image.Image:
+    page = (620, 220)
+    mask = number("24/12/98", rng, page=page, left=50, top=60, size=(44, 90), step=68, pen=7)
+    return picture(ink_on((255, 255, 255), (150, 30, 40), mask))
+
+
 PICTURES = {
     "0-marker.png": marker,
     "0-slashed.png": slashed,
@@ -267,9 +355,19 @@ PICTURES = {
     "9-tiny.png": tiny,
 }
 
+NUMBERS = {
+    "numbers/2024-drawn.png": drawn_year,
+    "numbers/90210-photo.jpg": photographed,
+    "numbers/5073-boxed.png": boxed,
+    "numbers/853-touching.png": touching,
+    "numbers/page.png": page_of_numbers,
+    "numbers/24-12-98-date.png": date,
+}
+
 
 def main() -> None:
-    for seed, (name, draw) in enumerate(PICTURES.items()):
+    (FOLDER / "numbers").mkdir(exist_ok=True)
+    for seed, (name, draw) in enumerate((PICTURES | NUMBERS).items()):
         image = draw(np.random.default_rng(seed))
         options: dict[str, object] = {"optimize": True}
         if name.endswith(".jpg"):

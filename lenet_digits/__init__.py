@@ -22,6 +22,14 @@ if TYPE_CHECKING:  # `as` tells type checkers that the name is public
     from lenet_digits.reading.inside import Activations as Activations
     from lenet_digits.reading.inside import activations as activations
     from lenet_digits.reading.inside import occlusion as occlusion
+    from lenet_digits.reading.numbers import Alternative as Alternative
+    from lenet_digits.reading.numbers import Cell as Cell
+    from lenet_digits.reading.numbers import Digit as Digit
+    from lenet_digits.reading.numbers import Line as Line
+    from lenet_digits.reading.numbers import Mark as Mark
+    from lenet_digits.reading.numbers import Reading as Reading
+    from lenet_digits.reading.numbers import read as read
+    from lenet_digits.reading.numbers import read_many as read_many
     from lenet_digits.reading.pictures import NoInkError as NoInkError
     from lenet_digits.reading.pictures import UnreadableImageError as UnreadableImageError
     from lenet_digits.reading.prediction import Prediction as Prediction
@@ -48,6 +56,16 @@ _NAMES_IN = {
     "model": ["LeNet5", "load_model", "preprocess", "save_weights"],
     "reading.canvas": ["CanvasSteps", "canvas_steps"],
     "reading.inside": ["Activations", "activations", "occlusion"],
+    "reading.numbers": [
+        "Alternative",
+        "Cell",
+        "Digit",
+        "Line",
+        "Mark",
+        "Reading",
+        "read",
+        "read_many",
+    ],
     "reading.pictures": ["NoInkError", "UnreadableImageError"],
     "reading.prediction": ["Prediction", "predict", "predict_many", "predict_steps"],
     "storage.files": ["WeightsError"],

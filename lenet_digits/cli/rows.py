@@ -92,9 +92,9 @@ def _row(
     **options: Any,
 ) -> Row:
     from lenet_digits.reading.canvas import canvas_steps
-    from lenet_digits.reading.prediction import predict_steps
+    from lenet_digits.reading.prediction import likeliest, predict_steps
 
-    steps = canvas_steps(page, **options)
+    steps = likeliest(canvas_steps(page, **options), model=model)
     prediction = predict_steps(steps, model=model)
     if explained is not None:
         name = Path(path).name + (f", page {number}" if number > 1 else "")

@@ -21,7 +21,7 @@ PLAIN_PATH = re.compile(r"([./\\]|[A-Za-z]:[/\\]).*|\w.*\.[A-Za-z]{2}\w*", re.DO
 
 def write_table(rows: Iterable[Row], file: TextIO) -> None:
     """Digit, confidence and path of each page; the path last, as its length is not known."""
-    from lenet_digits.reading.prediction import percent
+    from lenet_digits.reading.prediction import WORTH_MENTION, percent
 
     heading = "digit  confidence  picture\n"
     for row in rows:
@@ -30,9 +30,12 @@ def write_table(rows: Iterable[Row], file: TextIO) -> None:
         if row.prediction is not None:
             digit, confidence = str(row.prediction.digit), percent(row.prediction.confidence)
             if row.status == "not_a_digit":
-                digit, remark = "-", f"  (not a digit; if it were: {digit})"
+                reason = row.prediction.reason or f"not a digit; if it were: {digit}"
+                digit, remark = "-", f"  ({reason})"
             elif row.status == "unknown":
                 remark = "  (if it is a digit: these weights cannot tell)"
+            if row.prediction.discarded >= WORTH_MENTION:
+                remark += f"  ({percent(row.prediction.discarded)} of the ink left aside)"
         file.write(f"{heading}{digit:>5}  {confidence:>10}  {printable(row.name)}{remark}\n")
         file.flush()
         heading = ""

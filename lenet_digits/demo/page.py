@@ -69,8 +69,8 @@ def _reader(source: str) -> gr.HTML:
     )
 
 
-# How each reader's script begins. Gradio makes the second tab's reader when its tab is first opened,
-# so a picture that is dropped on the first tab waits for it.
+# How each reader's script begins. Gradio makes the second tab's reader when that tab is first opened:
+# a picture that is dropped on the first tab waits for it.
 START = {
     "pad": """
         makePad(element, engine);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,20 @@ from lenet_digits.reading.framing import (
     set_pen,
 )
 from lenet_digits.reading.ink import (
+    Ink,
     all_ink,
     enlarged,
     flatten,
+    ink_of_layer,
     ink_of_one_digit,
     on_one_ground,
     reduced,
     with_margin,
     without_impulses,
 )
-from lenet_digits.reading.pictures import Bytes, ImageInput, read
+from lenet_digits.reading.marks import two_digits, without_clutter, without_underline
+from lenet_digits.reading.page import Page, cut_out, page_within
+from lenet_digits.reading.pictures import Bytes, ImageInput, NoInkError, composited, read
 
 METHODS = ("mnist", "center-crop")
 
@@ -44,6 +48,8 @@ class CanvasSteps:
     box: tuple[int, int, int, int]  # left, top, right, bottom (exclusive) of the ink in `picture`
     canvas: Canvas
     discarded: float  # share of the ink, in [0, 1], thrown away as not part of the digit
+    # The same where it is open what is ink; `prediction.likeliest` chooses by the network's answer.
+    alternatives: tuple[CanvasSteps, ...] = ()
 
     def named(self) -> list[tuple[str, NDArray[Any]]]:
         """Each step with its name, in order, for display."""
@@ -56,6 +62,14 @@ class CanvasSteps:
 
     def _repr_html_(self) -> str:
         return figures_html(self.named())
+
+
+def two_canvases(steps: CanvasSteps) -> tuple[list[Canvas], bool]:
+    """Canvases of two shapes in the ink that may be a digit each, and whether a gap parts them."""
+    parts, apart = two_digits(steps.ink)
+    if not all(part.any() for part in parts):
+        return [], False
+    return [frame(set_pen(part)) for part in parts], apart
 
 
 def to_canvas(image: ImageInput, *, method: str = "mnist") -> Canvas:
@@ -77,14 +91,74 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     page = read(image)
     if method == "center-crop":
-        return _center_crop(page)
+        return _center_crop(page if page.shape[2] == 3 else composited(page))
+    if page.shape[2] == 4:
+        return _layer_steps(reduced(page))
     picture = on_one_ground(without_impulses(reduced(page)))
-    if (framed := already_framed(picture)) is not None:
-        return _steps(picture, framed, framed, framed, 0.0)
+    framed, surely = already_framed(picture)
+    if framed is not None:
+        itself = _steps(picture, framed, framed, framed, 0.0)
+        if surely:
+            return itself
+    found = page_within(picture)
+    try:
+        steps = _page_steps(page, found) if found else _picture_steps(picture)
+    except NoInkError:  # what seemed to be ink on the page is faint, or lies along its edge
+        if not found:
+            raise
+        found, steps = None, _picture_steps(picture)
+    if found and found.doubtful:
+        whole = _picture_steps(picture)
+        others = (*whole.alternatives, replace(steps, alternatives=()), *steps.alternatives)
+        steps = replace(whole, alternatives=others)
+    if framed is not None:
+        steps = replace(steps, alternatives=(*steps.alternatives, itself))
+    return steps
+
+
+def _page_steps(page: Bytes, found: Page) -> CanvasSteps:
+    """The steps of a page within a picture, cut out of its pixels, (H, W, 3)."""
+    cut, inside = cut_out(page, found)
+    picture = enlarged(without_impulses(reduced(cut)))
+    contrast = flatten(picture)
+    steps = _all_steps(picture, contrast, all_ink(contrast, inside))
+    every = [
+        replace(each, discarded=1 - (1 - each.discarded) * (1 - found.left_out))
+        for each in (replace(steps, alternatives=()), *steps.alternatives)
+    ]
+    return replace(every[0], alternatives=tuple(every[1:]))
+
+
+def _picture_steps(picture: Bytes) -> CanvasSteps:
+    """The steps of a picture, (H, W, 3), that is a page itself."""
     picture = enlarged(with_margin(picture))
     contrast = flatten(picture)
-    ink, discarded = ink_of_one_digit(all_ink(contrast))
-    return _steps(picture, contrast, ink, frame(set_pen(ink)), discarded)
+    return _all_steps(picture, contrast, all_ink(contrast))
+
+
+def _layer_steps(layer: Bytes) -> CanvasSteps:
+    """The steps of a layer of ink, (H, W, 4): its alpha says what is ink, and all of it is."""
+    picture = composited(layer)
+    framed, surely = already_framed(picture)
+    if framed is not None and surely:
+        return _steps(picture, framed, framed, framed, 0.0)
+    contrast = np.asarray(enlarged(layer[:, :, 3]) / np.float32(255), np.float32)
+    return _all_steps(enlarged(picture), contrast, ink_of_layer(contrast))
+
+
+def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
+    """The steps of a picture and their alternatives, from its ink."""
+    answers = ink_of_one_digit(ink)
+    for without in (without_clutter, without_underline):
+        whole, discarded = answers[0]
+        if (less := without(whole)) is not None:
+            left = (1 - discarded) * float(less.sum() / whole.sum())
+            answers = [(less, 1 - left), *answers]
+    first, *others = (
+        _steps(picture, contrast, digit, frame(set_pen(digit)), discarded)
+        for digit, discarded in answers
+    )
+    return replace(first, alternatives=tuple(others)) if others else first
 
 
 def _steps(

@@ -77,26 +77,27 @@ def bounds(ink: NDArray[Any]) -> tuple[int, int, int, int]:
     return top, top + height, left, left + width
 
 
-def already_framed(picture: Bytes) -> Canvas | None:
-    """The canvas itself, where the picture is one already.
+def already_framed(picture: Bytes) -> tuple[Canvas | None, bool]:
+    """The canvas itself, where the picture may be one, and whether it surely is.
 
-    That is a 28x28 picture framed as MNIST's are, up to polarity; or, light on pure black, one
-    that is nearly so, for such a picture was made to be a canvas, and what is over and above the
-    digit (a stray line) must not shrink it.
+    A canvas is 28x28, with a digit framed as MNIST's are, up to polarity. A picture that is light
+    on pure black, and only nearly framed, may be one too: perhaps a stray line adds to the digit.
     """
     if picture.shape[:2] != (IMAGE_SIZE, IMAGE_SIZE):
-        return None
+        return None, False
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     light_on_black = np.median(grey) == 0
     if np.median(grey) > 127:
         grey = 255 - grey
     if grey.max() < 254 or np.median(grey) > 0:
-        return None
+        return None, False
     top, bottom, left, right = bounds(grey)
     side = max(bottom - top, right - left)
     off = max(
         abs(np.average(np.arange(IMAGE_SIZE), weights=grey.sum(axis)) - 14.0) for axis in (0, 1)
     )
-    if (19 <= side <= 20 and off <= 0.6) or (light_on_black and 19 <= side <= 25 and off <= 4):
-        return np.asarray(grey / 255, np.float32)
-    return None
+    canvas = np.asarray(grey / 255, np.float32)
+    if BOX_SIZE - 1 <= side <= BOX_SIZE and off <= 0.6:
+        return canvas, True
+    nearly = light_on_black and BOX_SIZE - 1 <= side <= BOX_SIZE + 5 and off <= 4
+    return (canvas if nearly else None), False

@@ -15,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.lines import within_outline, without_box, without_rules
 from lenet_digits.reading.pictures import Bytes, NoInkError
 
 EVEN_REACH = 0.33  # of the longest side: wider than any stroke, even a marker's
 UNEVEN_REACH = (
     0.2  # of the longest side, on uneven ground: a wider reach would take shadows for ink
 )
+FAINT = 0.12  # of the ink's contrast: weaker is paper, dirt or the other side's ink; tuned 2026-11
+SECOND_STRENGTH = 0.1  # of the strong ink: as much faint ink away from it is part of the writing
+MOST_FAINT = 3.0  # times the strong ink: more is rather a shadow or a picture's ground
 WORK_SIZE = 192  # pixels: the longest side at which ink is searched for; 7 times the canvas
 TINY_SIZE = 64  # pixels: a picture up to this longest side is enlarged to about twice this
 
@@ -30,8 +34,10 @@ class Ink:
     """What is ink in a picture, before anything is said about which of it is a digit."""
 
     contrast: Floats  # (H, W), ink bright on an even dark ground, noise smoothed
-    mask: Bytes  # (H, W), 1 where there is ink, ruled lines removed
+    everything: Bytes  # (H, W), 1 where there is ink
+    mask: Bytes  # (H, W), the same without rules, boxes and circles
     floor: float  # the contrast above which a pixel counts as ink
+    bordered: bool = True  # whether ink along the picture's edge may be its border
 
 
 # Reduce ------------------------------------------------------------------------------------------
@@ -211,7 +217,8 @@ def _paper(grey: Floats, share: float) -> Floats:
     shadow, the desk) counts as paper.
     """
     height, width = grey.shape[:2]
-    scale = min(1.0, 128 / max(height, width))
+    size = 64 if share == EVEN_REACH else 128  # pixels: shadows have finer edges than drawings
+    scale = min(1.0, size / max(height, width))
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     reach = max(3, round(max(small.shape) * share)) | 1
     # Narrowed by one more, because enlarging widens it again: no rim along the edge of a shadow.
@@ -226,15 +233,35 @@ def _paper(grey: Floats, share: float) -> Floats:
 # What is ink -------------------------------------------------------------------------------------
 
 
-def all_ink(contrast: Floats) -> Ink:
-    """All ink in a picture but ruled lines, from its contrast, (H, W) float32 in [0, 1]."""
+def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
+    """All ink in a picture but ruled lines, from its contrast, (H, W) float32 in [0, 1].
+
+    Where the picture is a page cut out, `inside` is 1 on it.
+    """
     ground, noise = _spread(contrast)
     if noise > 0.005:
         contrast = np.asarray(cv2.GaussianBlur(contrast, (5, 5), 0), np.float32)
         ground, noise = _spread(contrast)
     floor = ground + 4 * noise + 0.02
     mask = np.asarray(contrast > floor, np.uint8)
-    return Ink(contrast, _without_ruled_lines(mask), floor)
+    if inside is not None:
+        page = cv2.resize(inside, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        mask &= np.asarray(cv2.erode(page, np.ones((5, 5), np.uint8)), np.uint8)
+    return Ink(contrast, mask, without_lines(mask, contrast), floor)
+
+
+def without_lines(mask: Bytes, contrast: Floats) -> Bytes:
+    """The mask without rules, and without a box or circle around the ink."""
+    mask = without_rules(mask, contrast)
+    inside = within_outline(mask)
+    return inside if inside is not mask else without_box(mask, contrast)
+
+
+def ink_of_layer(alpha: Floats) -> Ink:
+    """The ink of a transparent layer, whose alpha is (H, W) float32 in [0, 1]: all of it."""
+    floor = 0.02
+    mask = np.asarray(alpha > floor, np.uint8)
+    return Ink(alpha, mask, mask, floor, bordered=False)
 
 
 def _spread(contrast: Floats) -> tuple[float, float]:
@@ -249,81 +276,82 @@ def _quantile(values: NDArray[Any], share: float) -> float:
     return float(np.sort(values, axis=None)[int(share * (values.size - 1) + 0.5)])
 
 
-def _without_ruled_lines(mask: Bytes) -> Bytes:
-    """The mask without thin lines that run from edge to edge, past the digit at both ends."""
-    upright = _ruled_lines(mask.T.copy()).T
-    level = _ruled_lines(mask, crossing=upright)
-    if not (level.any() or upright.any()):
-        return mask
-    rest = np.where(level | upright, 0, mask)
-    _, _, parts, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
-    if len(parts) < 2:
-        return mask
-    x, y, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]  # the digit
-    height, width = mask.shape
-    edge = max(2, max(height, width) // 50)
-    if max(w, h) <= 0.2 * min(height, width):
-        return mask
-    if edge <= x and x + w <= width - edge:
-        mask = np.where(level, 0, mask)
-    if edge <= y and y + h <= height - edge:
-        mask = np.where(upright, 0, mask)
-    return mask
-
-
-def _ruled_lines(mask: Bytes, crossing: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-    """Where thin lines run from the left edge to the right one, climbing by a fifth at most.
-
-    They may end in a `crossing` line, as in the corner of a cell.
-    """
-    height, width = mask.shape
-    edge, gap = max(3, width // 25), max(3, width // 16)
-    columns = mask.max(axis=0, keepdims=True)
-    if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
-        return np.zeros(mask.shape, np.bool_)  # as it is for most pictures
-    thick = max(3, round(0.16 * max(height, width)))
-    padded = cv2.copyMakeBorder(mask, thick, thick, 0, 0, cv2.BORDER_CONSTANT, value=0)
-    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-    thin = mask - solid[thick:-thick]
-    runs = thin if crossing is None else thin | crossing.astype(np.uint8)
-    runs = cv2.dilate(runs, np.ones((3, 1), np.uint8))  # lets a line climb a little
-    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, max(3, width // 8)), np.uint8))
-    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))
-    if not (runs[:, : edge + 1].any() and runs[:, -edge - 1 :].any()):
-        return np.zeros(mask.shape, np.bool_)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
-    left, _, length, climb, _ = stats.T
-    across = (left <= edge) & (left + length >= width - edge) & (climb <= 0.2 * width)
-    across[0] = False
-    return np.asarray(across[labels] & (thin > 0))
-
-
 # Which ink is the digit --------------------------------------------------------------------------
 
 
-def ink_of_one_digit(ink: Ink) -> tuple[Floats, float]:
+def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
     """The ink of the one digit that the picture holds, and the share of all ink thrown away.
 
-    The ink is (H, W) float32 in [0, 1]; the share lies in [0, 1]. Raises `NoInkError` where the
-    picture has no ink.
+    The ink is (H, W) float32 in [0, 1]; the share lies in [0, 1]. Where faint ink may belong to the
+    digit or not, there are two answers, the likelier one by geometry first. Raises `NoInkError`
+    where the picture has no ink.
     """
     contrast, floor = ink.contrast, ink.floor
-    loose = _inside(ink.mask)
+    loose = _inside(ink.mask) if ink.bordered else ink.mask
     if not loose.any():
         raise NoInkError("The picture shows no ink: is it blank?")
     level = _quantile(contrast[loose > 0], 0.9)
     strong = loose * (contrast > max(floor, 0.4 * level))
     reach = max(contrast.shape) // 20
-    around = cv2.dilate(strong, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    wide = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    around = np.asarray(cv2.dilate(strong, wide), np.uint8)
     weak = loose * around * (contrast > max(floor, 0.2 * level))
-    count, labels = cv2.connectedComponents(weak, connectivity=8)
-    certain = strong > 0
-    mass = np.bincount(labels[certain], contrast[certain], minlength=count)
+    dropped = (ink.everything > strong) & (contrast > max(floor, 0.4 * level))
+    lost = float(contrast[dropped].sum())
+    answers = [_largest_parts(contrast, weak, strong, level, lost)]
+    faint = loose * (1 - around) * (contrast > max(floor, FAINT * level))
+    if np.count_nonzero(faint) > SECOND_STRENGTH * np.count_nonzero(strong):
+        levels = _local_levels(contrast * loose, level)
+        both = loose * (contrast > np.maximum(floor, 0.4 * levels)) | strong
+        both = _joined(np.asarray(both, np.uint8), strong, loose * (contrast > FAINT * level))
+        share = np.count_nonzero(both & faint) / np.count_nonzero(strong)
+        if share > SECOND_STRENGTH:
+            two = _largest_parts(contrast, both, both, levels, lost)
+            drawn = share < MOST_FAINT and _is_no_wider(both & (1 - strong), strong)
+            answers = [two, *answers] if drawn else [*answers, two]
+    return answers
+
+
+def _largest_parts(
+    contrast: Floats, ink: Bytes, certain: Bytes, level: Floats | float, lost: float
+) -> tuple[Floats, float]:
+    """The ink without small specks, (H, W) in [0, 1], and the share of all ink thrown away.
+
+    `lost` is the contrast, summed up, of what was thrown away before.
+    """
+    count, labels = cv2.connectedComponents(ink, connectivity=8)
+    where = certain > 0
+    mass = np.bincount(labels[where], contrast[where], minlength=count)
     mass[0] = 0
     kept = mass > 0.05 * mass.max()
     near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
-    return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / mass.sum())
+    return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / (mass.sum() + lost))
+
+
+def _is_no_wider(faint: Bytes, strong: Bytes) -> bool:
+    """Whether faint ink is hardly wider than the strokes of strong ink: a shadow's edge is."""
+    outlines, _ = cv2.findContours(strong, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    width = 2 * np.count_nonzero(strong) / max(1, sum(map(len, outlines)))
+    disc = np.ones((round(1.25 * width) + 2,) * 2, np.uint8)
+    wide = cv2.morphologyEx(faint, cv2.MORPH_OPEN, disc)
+    return bool(np.count_nonzero(wide) < 0.2 * np.count_nonzero(faint))
+
+
+def _local_levels(contrast: Floats, level: float) -> Floats:
+    """The contrast of the strokes near every pixel, where a pen wrote with several strengths."""
+    near = max(contrast.shape) // 40
+    peaks = cv2.dilate(contrast, np.ones((2 * near + 1, 2 * near + 1), np.uint8))
+    return np.asarray(np.clip(peaks, FAINT * level, level), np.float32)
+
+
+def _joined(ink: Bytes, strong: Bytes, paths: Bytes) -> Bytes:
+    """The ink that hangs together with strong ink, by way of anything inked at all."""
+    count, labels = cv2.connectedComponents(paths | ink, connectivity=8)
+    kept = np.zeros(count, np.uint8)
+    kept[labels[strong > 0]] = 1
+    kept[0] = 0
+    return np.asarray(ink * kept[labels], np.uint8)
 
 
 def _inside(mask: Bytes) -> Bytes:

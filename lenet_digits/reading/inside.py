@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_digits.reading.canvas import CanvasSteps, to_canvas
+from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.display import figures_html, mosaic
 from lenet_digits.reading.framing import IMAGE_SIZE, Canvas, Floats
 from lenet_digits.reading.pictures import ImageInput
-from lenet_digits.reading.prediction import network_of
+from lenet_digits.reading.prediction import likeliest, network_of
 
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
@@ -63,7 +63,7 @@ def activations(image: ImageInput | CanvasSteps, *, model: LeNet5 | None = None)
         NoInkError: nothing is drawn or written there.
         UnreadableImageError: the input is not a picture, or the picture is too large.
     """
-    canvas = _canvas(image)
+    canvas = _canvas(image, model)
     return Activations(canvas, **network_of(model).activations(canvas))
 
 
@@ -100,7 +100,7 @@ def occlusion(
     for name, value in (("digit", digit), ("against", against)):
         if value is not None and value not in range(10):
             raise ValueError(f"{name} is {value!r}. It must be a digit, 0 to 9.")
-    canvas = _canvas(image)
+    canvas = _canvas(image, model)
     network = network_of(model)
     logits = network.logits(canvas[None])
     chosen = int(logits[0].argmax()) if digit is None else digit
@@ -116,8 +116,9 @@ def occlusion(
     return np.asarray(mean_loss.reshape(IMAGE_SIZE, IMAGE_SIZE) * canvas, np.float32)
 
 
-def _canvas(image: ImageInput | CanvasSteps) -> Canvas:
-    return image.canvas if isinstance(image, CanvasSteps) else to_canvas(image)
+def _canvas(image: ImageInput | CanvasSteps, model: LeNet5 | None) -> Canvas:
+    steps = image if isinstance(image, CanvasSteps) else canvas_steps(image)
+    return likeliest(steps, model=model).canvas
 
 
 def _squares() -> NDArray[np.bool_]:

@@ -11,15 +11,24 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load as load_safetensors
 
-from lenet_digits.reading.canvas import CanvasSteps, canvas_steps, to_canvas
+from lenet_digits.reading.canvas import CanvasSteps, canvas_steps, two_canvases
 from lenet_digits.reading.framing import Canvas
 from lenet_digits.reading.network import Network
 from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
 from lenet_digits.storage.header import sees_nondigits
 from lenet_digits.storage.shipped import shipped_weights
+
+WORTH_MENTION = 0.05  # share of the ink left aside, from which it is shown beside the answer
+SEVERAL = "several digits"  # the reason of a refusal
+# Odds against a digit, tuned on the open real-world sets and on drawn pairs, 2026-11:
+NOT_SURE = 1e-3  # of all ink: below this it is one digit, and nobody looks for a second one
+PART_APART = 0.1  # of the less likely of two shapes with a gap between them
+PART_TOUCHING = 0.03  # of the less likely of two shapes that touch
+APART_TO_ONE, TOUCHING_TO_ONE = 3.0, 0.05  # times the odds of all ink
 
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
@@ -42,10 +51,16 @@ class Prediction:
         probabilities: of the digits 0 to 9, calibrated; ten numbers in [0, 1] that sum to 1.
         outlier_score: how unlike a digit the picture is, 0 or more; above 1 it is refused. None
             where the weights cannot tell, as they never learned what is not a digit.
+        reason: why the picture is refused, where more is known than that it is not a digit:
+            "several digits".
+        discarded: the share of the picture's ink, in [0, 1], that was left aside as not part of the
+            digit; see `CanvasSteps`.
     """
 
     probabilities: tuple[float, ...]
     outlier_score: float | None
+    reason: str = ""
+    discarded: float = 0.0
 
     @property
     def digit(self) -> int:
@@ -73,9 +88,10 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
+        refusal = f"shows {self.reason}" if self.reason else "does not look like a digit"
         doubt = {
             True: "",
-            False: ", but it does not look like a digit",
+            False: f", but it {refusal}",
             None: ", if it is a digit: unknown",
         }
         return f"<Prediction: {self.digit} at {percent(self.confidence)}{doubt[self.is_digit]}>"
@@ -88,7 +104,7 @@ class Prediction:
             f'<td style="text-align:right">{html.escape(percent(share))}</td></tr>'
             for digit, share in enumerate(self.probabilities)
         )
-        verdict = "not a digit" if self.is_digit is False else f"<b>{self.digit}</b>"
+        verdict = self.reason or "not a digit" if self.is_digit is False else f"<b>{self.digit}</b>"
         if self.is_digit is None:
             verdict += " (whether it is a digit: unknown)"
         return f"<div>{verdict}<table>{bars}</table></div>"
@@ -136,7 +152,12 @@ def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mn
 
 def predict_steps(steps: CanvasSteps, *, model: LeNet5 | None = None) -> Prediction:
     """`predict` for a picture whose steps to the canvas are already made."""
-    return _predictions([steps.canvas], model)[0]
+    return _predictions([steps], model)[0]
+
+
+def likeliest(steps: CanvasSteps, *, model: LeNet5 | None = None) -> CanvasSteps:
+    """The steps that `predict_steps` goes by, of these and their alternatives."""
+    return _chosen([steps], network_of(model))[0][0] if steps.alternatives else steps
 
 
 @overload
@@ -206,12 +227,12 @@ def _answers(
 ) -> Iterator[Prediction | NoInkError | UnreadableImageError]:
     error: Exception | None = None
     while error is None:
-        canvases: list[Canvas] = []
+        canvases: list[CanvasSteps] = []
         faults: dict[int, NoInkError | UnreadableImageError] = {}  # by place in the batch
         try:
             for place, image in enumerate(islice(pictures, batch_size)):
                 try:
-                    canvases.append(to_canvas(image, method=method))
+                    canvases.append(canvas_steps(image, method=method))
                 except (NoInkError, UnreadableImageError) as fault:
                     if on_error == "raise":
                         raise
@@ -226,21 +247,81 @@ def _answers(
     raise error
 
 
-def _predictions(canvases: list[Canvas], model: LeNet5 | None) -> list[Prediction]:
+def _predictions(pictures: list[CanvasSteps], model: LeNet5 | None) -> list[Prediction]:
     network = network_of(model)
-    logits = network.logits(np.stack(canvases)).astype(np.float64)  # (N, 10)
+    chosen, logits = _chosen(pictures, network)
+    with np.errstate(under="ignore"):  # a probability may be smaller than a float can hold
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = (shares / shares.sum(axis=1, keepdims=True)).tolist()
+    if not getattr(network, "sees_nondigits", False):  # then the odds mean nothing
+        return [
+            Prediction(tuple(row), None, discarded=steps.discarded)
+            for row, steps in zip(probabilities, chosen, strict=True)
+        ]
+    odds = _odds(logits).tolist()
+    several = [
+        _odds_of_several(steps, score, network) if score > NOT_SURE else 0.0
+        for steps, score in zip(chosen, odds, strict=True)
+    ]
+    return [
+        Prediction(tuple(row), max(score, two), SEVERAL if two else "", steps.discarded)
+        for row, score, two, steps in zip(probabilities, odds, several, chosen, strict=True)
+    ]
+
+
+def _chosen(
+    pictures: list[CanvasSteps], network: Network | LeNet5
+) -> tuple[list[CanvasSteps], NDArray[np.float64]]:
+    """Of each picture, the steps with the most evidence for a digit, and their logits, (N, 10)."""
+    candidates = [(steps, *steps.alternatives) for steps in pictures]
+    canvases = [steps.canvas for some in candidates for steps in some]
+    logits, chosen, rows, place = _logits(canvases, network), [], [], 0
+    for some in candidates:
+        best = _best(logits[place : place + len(some)], network) if len(some) > 1 else 0
+        chosen.append(some[best])
+        rows.append(place + best)
+        place += len(some)
+    return chosen, logits[rows]
+
+
+def _odds(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The odds, (N,), against each canvas being a digit, from its logits, (N, 10).
+
+    The network learned non-digits as an eleventh class whose logit is always 0; that gives the odds
+    up to the factor folded into the weights.
+    """
+    with np.errstate(over="ignore", under="ignore"):  # they may exceed what a float can hold
+        return np.asarray(np.exp(-np.logaddexp.reduce(logits, axis=1)))
+
+
+def _odds_of_several(steps: CanvasSteps, score: float, network: Network | LeNet5) -> float:
+    """The odds against one digit, because the ink is two digits; 0 where it is not.
+
+    It is where two parts of it look like digits on their own; if they touch, they must do so much
+    more than the whole does.
+    """
+    canvases, apart = two_canvases(steps)
+    if not canvases:
+        return 0.0
+    parts = float(_odds(_logits(canvases, network)).max())
+    limit = (PART_APART, APART_TO_ONE) if apart else (PART_TOUCHING, TOUCHING_TO_ONE)
+    two = parts < min(limit[0], limit[1] * score)
+    return max(1 / parts, np.nextafter(1, 2)) if two and parts > 0 else 0.0
+
+
+def _logits(canvases: list[Canvas], network: Network | LeNet5) -> NDArray[np.float64]:
+    logits = np.asarray(network.logits(np.stack(canvases)), np.float64)  # (N, 10)
     if logits.shape != (len(canvases), 10) or not np.isfinite(logits).all():
         raise ValueError("The model's answers are not ten finite numbers: are its weights damaged?")
-    with np.errstate(over="ignore", under="ignore"):  # the odds may exceed what a float can hold
-        peak = logits.max(axis=1, keepdims=True)
-        shares = np.exp(logits - peak)
-        total = shares.sum(axis=1, keepdims=True)
-        # The network learned non-digits as an eleventh class whose logit is always 0, so this is
-        # the odds against the picture being a digit, up to the factor folded into the weights.
-        odds = np.exp(-(peak + np.log(total)))[:, 0].tolist()
-        probabilities = (shares / total).tolist()
-    known = getattr(network, "sees_nondigits", False)  # else the odds mean nothing
-    return [
-        Prediction(tuple(row), score if known else None)
-        for row, score in zip(probabilities, odds, strict=True)
-    ]
+    return logits
+
+
+def _best(logits: NDArray[np.float64], network: Network | LeNet5) -> int:
+    """Which of several canvases of one picture the network takes for a digit above all.
+
+    The log-sum-exp of its logits, (N, 10), is its evidence for that, if it learned what is not a
+    digit. Else the first one counts, which geometry prefers.
+    """
+    if not getattr(network, "sees_nondigits", False):
+        return 0
+    return int(np.logaddexp.reduce(logits, axis=1).argmax())

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from lenet_digits.cli import entry, rows
+from lenet_digits.reading.prediction import Prediction
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEVEN, ZERO = EXAMPLES / "7-photo.jpg", EXAMPLES / "0-marker.png"
@@ -83,14 +84,8 @@ def test_blank_and_refused_pictures_are_answers_and_only_unreadable_ones_a_failu
 def test_what_the_weights_say_of_non_digits_is_the_status(
     score, status, shown, capsys, monkeypatch
 ):
-    class Answer:  # a Prediction whose weights may not know non-digits
-        digit, confidence, is_digit = 7, 1.0, None if score is None else score <= 1
-
-        def to_dict(self):
-            names = {"digit": 7, "confidence": 1.0, "is_digit": self.is_digit}
-            return names | {"outlier_score": score, "probabilities": [0.0] * 10}
-
-    monkeypatch.setattr("lenet_digits.reading.prediction.predict_steps", lambda *_, **__: Answer())
+    answer = Prediction((0.0,) * 7 + (1.0, 0.0, 0.0), score)
+    monkeypatch.setattr("lenet_digits.reading.prediction.predict_steps", lambda *_, **__: answer)
     (row,), _ = answers(capsys, SEVEN, code=0)
     assert (row["status"], row["outlier_score"]) == (status, score)
     assert entry.main(["predict", "--csv", str(SEVEN)]) == 0

@@ -11,10 +11,23 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lenet_digits import predict
+from lenet_digits import predict, read
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PICTURES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".png", ".jpg"))
+NUMBERS = {
+    "2024-drawn.png": "2024",
+    "90210-photo.jpg": "90210",
+    "5073-boxed.png": "5073",
+    "853-touching.png": "853",
+    "page.png": "314 159\n2718\n60221\n1998",
+    "24-12-98-date.png": "24·12·98",
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_is_read_as_it_was_drawn(name):
+    assert read(EXAMPLES / "numbers" / name).text == NUMBERS[name]
 
 
 @pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.name)
@@ -46,9 +59,10 @@ def test_the_pictures_can_be_drawn_anew(tmp_path):
     shutil.copy(EXAMPLES / "make_pictures.py", tmp_path)
     runpy.run_path(str(tmp_path / "make_pictures.py"), run_name="__main__")
     drawn = {path.name for path in tmp_path.iterdir()}
-    assert drawn == {path.name for path in PICTURES} | {"make_pictures.py"}
-    for path in PICTURES:
-        with Image.open(path) as old, Image.open(tmp_path / path.name) as new:
+    assert drawn == {path.name for path in PICTURES} | {"make_pictures.py", "numbers"}
+    assert {path.name for path in (tmp_path / "numbers").iterdir()} == set(NUMBERS)
+    for path in [*PICTURES, *(EXAMPLES / "numbers" / name for name in NUMBERS)]:
+        with Image.open(path) as old, Image.open(tmp_path / path.relative_to(EXAMPLES)) as new:
             assert old.size == new.size
 
 

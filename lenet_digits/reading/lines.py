@@ -1,0 +1,278 @@
+"""Finds long thin lines in ink, and removes them: rules, the squares of graph paper, combs, boxes.
+
+A line may slope up to `STEEPEST`. Where a stroke crosses it, where the ink is darker than the line,
+and where the ink is thicker than the line, the ink stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.pictures import Bytes
+
+# Tuned on the open real-world sets and on drawn surroundings, 2026-11.
+STEEPEST = 0.1  # rows a column: 5.7 degrees
+DARKER = 1.35  # times a line's contrast: from here on the ink is a stroke, not the line
+STRAIGHT = 1.5  # pixels: how far a line may lie from the straight one through it, on average
+COVERED = 0.75  # of its length: less, and it is not a line but a row of strokes
+WIDEST_RULE = 1 / 32  # of the longest side: a wider line is a stroke, or the border of a cell
+EDGE_ZONE = 0.2  # of the picture's height: the borders of a cell lie within
+CONVEX = 0.9  # of the convex hull's area: below this an outline is no box and no circle
+SMALLEST_OUTLINE = 0.3  # of the picture's longest side
+LEAST_CONTENT = 0.35  # of an outline's longest side: less inside it is a dot or dirt
+OFF_CENTRE = 0.25  # of an outline's longest side: how far from its middle the content may lie
+BOXY = 0.7  # of its bounding box: the least that the outline of a box encloses
+HOLLOW = 0.5  # of its bounding box: the most that is ink
+TICK = 3.0  # height to width, at least, of the ticks of a comb
+SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
+
+
+@dataclass(frozen=True)
+class Line:
+    """A nearly level line: its row is ``row + slope * column``, all in pixels."""
+
+    row: float
+    slope: float
+    begin: int  # first column
+    end: int  # column after the last one
+    width: float  # median
+
+    def rows(self, columns: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Where the line is in some columns."""
+        return np.asarray(self.row + self.slope * columns, np.float64)
+
+
+def level_lines(mask: Bytes, *, least: int, run: int, widest: int) -> list[Line]:
+    """The lines in a (H, W) mask that are `least` pixels long or longer, and nearly level.
+
+    `run` is the shortest straight piece, in pixels, that is looked for; `widest` is the width, in
+    pixels, from which on ink is a stroke or a border. For upright lines, turn the mask.
+    """
+    padded = cv2.copyMakeBorder(mask, widest, widest, 0, 0, cv2.BORDER_CONSTANT, value=0)
+    # Narrow upright lines, as graph paper has them, do not count: they must not cut level ones.
+    solid = cv2.morphologyEx(padded, cv2.MORPH_OPEN, np.ones((widest, 6), np.uint8))
+    thin = mask - solid[widest:-widest]
+    runs = cv2.dilate(thin, np.ones((3, 1), np.uint8))  # lets a line climb a little
+    runs = cv2.morphologyEx(runs, cv2.MORPH_OPEN, np.ones((1, run), np.uint8))
+    runs = cv2.morphologyEx(runs, cv2.MORPH_CLOSE, np.ones((1, max(3, run // 2)), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(runs, connectivity=8)
+    lines = []
+    for label in range(1, count):
+        left, top, length, height, _ = stats[label]
+        if length < least or height > 2 * STEEPEST * length + widest:
+            continue
+        part = (labels[top : top + height, left : left + length] == label) & (
+            thin[top : top + height, left : left + length] > 0
+        )
+        line = _fitted(part, left, top, mask)
+        if line is not None and line.end - line.begin >= least:
+            lines.append(line)
+    return lines
+
+
+def _fitted(part: NDArray[np.bool_], left: int, top: int, mask: Bytes) -> Line | None:
+    """The straight line through most of the columns of a part of a mask."""
+    counts = part.sum(axis=0)
+    columns = np.flatnonzero(counts)
+    if len(columns) < 8:
+        return None
+    middles = (part * np.arange(len(part))[:, None]).sum(axis=0)[columns] / counts[columns]
+    good = counts[columns] <= np.median(counts[columns]) + 1
+    for _ in range(3):
+        if good.sum() < 8:
+            return None
+        x, y = columns[good], middles[good]
+        off_x = x - x.mean()
+        slope = float(off_x @ y / max(1.0, float(off_x @ off_x)))
+        row = float(y.mean() - slope * x.mean())
+        off = np.abs(middles - row - slope * columns)
+        good = off <= max(STRAIGHT, 1.5 * float(np.median(off)))
+    if abs(slope) > STEEPEST or off[good].mean() > STRAIGHT:
+        return None
+    row += top - slope * left
+    height, width = mask.shape
+    everywhere = np.arange(width)
+    rows = np.rint(row + slope * everywhere).astype(int)
+    band = np.zeros(width, np.uint8)
+    for shift in (-1, 0, 1):
+        within = (rows + shift >= 0) & (rows + shift < height)
+        band[within] |= mask[rows[within] + shift, everywhere[within]]
+    gap = max(3, width // 16)
+    covered = cv2.morphologyEx(band[None], cv2.MORPH_CLOSE, np.ones((1, gap), np.uint8))[0]
+    middle = left + int(columns[good][good.sum() // 2])
+    holes = np.flatnonzero(covered == 0)
+    before, after = holes[holes < middle], holes[holes > middle]
+    begin = int(before[-1]) + 1 if len(before) else 0
+    end = int(after[0]) if len(after) else width
+    if end - begin < 8 or band[begin:end].mean() < COVERED:
+        return None
+    return Line(float(row), float(slope), begin, end, float(np.median(counts[columns][good])))
+
+
+def line_pixels(line: Line, mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
+    """What a line covers alone, (H, W): strokes that cross it or lie on it are left out."""
+    height = len(mask)
+    half = int(np.ceil(line.width / 2)) + 1
+    reach = half + 2
+    columns = np.arange(line.begin, line.end)
+    middle = np.rint(line.rows(columns)).astype(int)
+    shifts = np.arange(-reach, reach + 1)[:, None]
+    rows = middle + shifts
+    outside = (rows < 0) | (rows >= height)
+    rows = rows.clip(0, height - 1)
+    ink = np.where(outside, 0, mask[rows, columns])
+    strength = np.where(outside, 0, contrast[rows, columns])
+    band = slice(reach - half, reach + half + 1)
+    peak = strength[band].max(axis=0)
+    above = ink[: reach - half].all(axis=0)
+    below = ink[reach + half + 1 :].all(axis=0)
+    typical = float(np.median(peak[~(above | below)])) if (~(above | below)).any() else 0.0
+    crossing = (above & below) | (peak > DARKER * typical + 0.03)
+    crossing = cv2.dilate(crossing.astype(np.uint8)[None], np.ones((1, 3), np.uint8))[0] > 0
+    removed = np.zeros(mask.shape, np.bool_)
+    taken = (ink[band] > 0) & ~crossing
+    removed[rows[band][taken], np.broadcast_to(columns, taken.shape)[taken]] = True
+    return removed
+
+
+def without_rules(mask: Bytes, contrast: Floats) -> Bytes:
+    """The mask without thin lines that run from edge to edge, past the digit at both ends."""
+    level = _rules(mask, contrast)
+    upright = _rules(mask.T.copy(), contrast.T).T
+    if not (level.any() or upright.any()):
+        return mask
+    rest = np.where(level | upright, 0, mask)
+    opened = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    _, _, parts, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
+    if len(parts) < 2:
+        return mask
+    x, y, w, h, _ = parts[1 + parts[1:, cv2.CC_STAT_AREA].argmax()]  # the digit
+    height, width = mask.shape
+    edge = max(2, max(height, width) // 50)
+    if max(w, h) <= SMALLEST_DIGIT * min(height, width):
+        return mask
+    if edge <= x and x + w <= width - edge:
+        mask = _without_ticks(np.where(level, 0, mask), level)
+    if edge <= y and y + h <= height - edge:
+        mask = np.where(upright, 0, mask)
+    return mask
+
+
+def _without_ticks(mask: Bytes, level: NDArray[np.bool_]) -> Bytes:
+    """The mask without the short upright lines that stand on level ones, as in a comb."""
+    if not level.any():
+        return mask
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    touching = np.unique(labels[cv2.dilate(level.astype(np.uint8), np.ones((5, 1), np.uint8)) > 0])
+    _, _, width, height, area = stats.T
+    ticks = (height > TICK * width) & (height * width < 3 * area)
+    ticks &= np.isin(np.arange(count), touching)
+    ticks[[0, int(area[1:].argmax()) + 1 if count > 1 else 0]] = False
+    return np.asarray(mask * ~ticks[labels], np.uint8) if ticks.any() else mask
+
+
+def within_outline(mask: Bytes) -> Bytes:
+    """What lies inside a box or a circle that is drawn around ink; else the mask itself.
+
+    The outline must be convex, with ink in its middle that does not touch it.
+    """
+    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if len(outlines) < 3:
+        return mask
+    boxes = [cv2.boundingRect(each) for each in outlines]
+    best = None
+    for hole, (left, top, width, height) in enumerate(boxes):
+        if tree[0][hole][3] < 0 or max(width, height) < SMALLEST_OUTLINE * max(mask.shape):
+            continue
+        area = cv2.contourArea(outlines[hole])
+        if area < CONVEX * cv2.contourArea(cv2.convexHull(outlines[hole])):
+            continue
+        for part, (x, y, w, h) in enumerate(boxes):
+            if tree[0][part][3] >= 0 or max(w, h) < LEAST_CONTENT * max(width, height):
+                continue
+            off = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
+            within = left < x and top < y and x + w < left + width and y + h < top + height
+            if within and off < OFF_CENTRE * max(width, height) and (not best or area < best[0]):
+                best = area, hole
+    if best is None:
+        return mask
+    inside = np.zeros_like(mask)
+    cv2.drawContours(inside, outlines, best[1], 1, cv2.FILLED)
+    rim = np.zeros_like(mask)  # OpenCV draws a hole with the ink around it
+    cv2.drawContours(rim, outlines, best[1], 1, 1)
+    return np.asarray(mask & inside & (1 - rim), np.uint8)
+
+
+def without_box(mask: Bytes, contrast: Floats) -> Bytes:
+    """The mask without a box around the digit that the digit touches or crosses."""
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
+        return mask
+    outline = max(outlines, key=lambda each: float(cv2.contourArea(each)))
+    left, top, width, height = cv2.boundingRect(outline)
+    if min(width, height) < SMALLEST_OUTLINE * max(mask.shape):
+        return mask
+    if cv2.contourArea(outline) < BOXY * width * height:
+        return mask
+    box = slice(top, top + height), slice(left, left + width)
+    part = np.ascontiguousarray(mask[box])
+    if np.count_nonzero(part) > HOLLOW * part.size:
+        return mask
+    strength = contrast[box]
+    level = _two_sides(part, strength)
+    if level is None:
+        return mask
+    upright = _two_sides(np.ascontiguousarray(part.T), strength.T)
+    if upright is None:
+        return mask
+    rest = np.where(level | upright.T, 0, part)
+    rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    if max(cv2.boundingRect(rest)[2:]) < LEAST_CONTENT * max(width, height):
+        return mask
+    mask = mask.copy()
+    mask[box] = rest
+    return mask
+
+
+def _two_sides(part: Bytes, contrast: Floats) -> NDArray[np.bool_] | None:
+    """Where the upper and the lower side of a box are that a mask holds; None without them."""
+    height, width = part.shape
+    lines = level_lines(
+        part, least=round(0.6 * width), run=max(3, width // 6), widest=max(4, height // 8)
+    )
+    if len(lines) < 2:
+        return None
+    rows = [float(line.rows(np.array([width // 2]))[0]) for line in lines]
+    if max(rows) - min(rows) < 0.5 * height:
+        return None
+    ends = lines[rows.index(min(rows))], lines[rows.index(max(rows))]
+    return line_pixels(ends[0], part, contrast) | line_pixels(ends[1], part, contrast)
+
+
+def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
+    """Where thin lines run from the left edge to the right one."""
+    width = mask.shape[1]
+    edge, gap = max(3, width // 25), max(3, width // 16)
+    removed = np.zeros(mask.shape, np.bool_)
+    columns = mask.max(axis=0, keepdims=True)
+    if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
+        return removed  # as it is for most pictures
+    run = max(3, width // 8)
+    runs = cv2.dilate(mask, np.ones((3, 1), np.uint8))
+    runs = cv2.erode(runs, np.ones((1, run), np.uint8))[:, run // 2 : width - run // 2]
+    if not (runs[:, : edge + gap].any() and runs[:, -edge - gap :].any()):
+        return removed
+    widest = max(3, round(0.16 * max(mask.shape)))
+    for line in level_lines(mask, least=width // 3, run=run, widest=widest):
+        middle = float(line.rows(np.array([width // 2]))[0]) / mask.shape[0]
+        inner = EDGE_ZONE < middle < 1 - EDGE_ZONE
+        if inner and line.width > WIDEST_RULE * max(mask.shape):
+            continue  # a stroke of a digit that fills the picture
+        if line.begin <= edge and line.end >= width - edge:
+            removed |= line_pixels(line, mask, contrast)
+    return removed

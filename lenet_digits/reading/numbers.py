@@ -1,0 +1,494 @@
+"""Reads the numbers in a picture: `read` gives a `Reading` of lines, and each line its digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
+from lenet_digits.reading.lattice import Arcs, Path, Step, best_paths, log_shares
+from lenet_digits.reading.network import Network
+from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, rows_of
+from lenet_digits.reading.pictures import (
+    MAX_BYTES,
+    Bytes,
+    ImageInput,
+    NoInkError,
+    UnreadableImageError,
+    composited,
+)
+from lenet_digits.reading.pictures import read as read_picture
+from lenet_digits.reading.prediction import Prediction, network_of, percent, predict_steps
+from lenet_digits.reading.segmentation import Pieces, candidates_of, canvas_of, lines_of
+from lenet_digits.storage.files import WeightsError
+
+if TYPE_CHECKING:
+    from lenet_digits.model import LeNet5
+
+SPACE = 0.8  # digit heights: a gap that a space stands for
+MOST_CANVASES = 4000  # of one picture: the limit on its time
+MOST_ALTERNATIVES = 5
+UNREAD = "·"  # stands for ink before or between digits that is not a digit
+# A confidence is what the lattice says, put right on the tune split of the open number sets,
+# 2026-11: slope and offset of its log odds.
+SLOPE, OFFSET = 0.47, -0.38
+MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
+MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
+DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
+CERTAIN = 0.85  # sure digits for each part, from which it surely stands upright
+SURE_TURN = 1.5  # a turned picture has to hold this many times the evidence
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One digit of a line.
+
+    Attributes:
+        prediction: what the network makes of it, alone.
+        box: left, top, right and bottom in pixels of the upright picture; right and bottom
+            exclusive.
+        confidence: the probability, in [0, 1], that this digit stands here, by all readings of the
+            line.
+    """
+
+    prediction: Prediction
+    box: Box
+    confidence: float
+
+    @property
+    def digit(self) -> int:
+        """The digit, 0 to 9."""
+        return self.prediction.digit
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Ink that is not a digit: a "point" (or a comma or colon), a "dash" (or a minus) or "other"
+    (a slash, a plus, a letter); `box` as a `Digit`'s."""
+
+    kind: str
+    box: Box
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another reading of a line, and the probability, in [0, 1], that it is the right one."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """Digits side by side.
+
+    Attributes:
+        text: the digits; a space is a gap, and ``·`` is ink before or between digits that was not
+            read.
+        digits: from the left.
+        marks: all ink of the line that is not a digit.
+        box: of all of it; see `Digit`.
+        confidence: the calibrated probability, in [0, 1], that the whole line is right.
+        alternatives: the next best readings, the likeliest first.
+    """
+
+    text: str
+    digits: tuple[Digit, ...]
+    marks: tuple[Mark, ...]
+    box: Box
+    confidence: float
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a printed grid, by row and column from 0; `text` is empty where it is blank."""
+
+    text: str
+    row: int
+    column: int
+    box: Box
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The numbers in a picture.
+
+    Attributes:
+        lines: those that hold a digit, from the top.
+        cells: of a printed grid, if there is one, blank ones too.
+        marks: ink in lines without a digit.
+        turned: how many degrees, clockwise, the picture was turned to read it: 0, 90, 180 or 270.
+            Boxes count in the turned picture.
+    """
+
+    lines: tuple[Line, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    turned: int = 0
+
+    @property
+    def text(self) -> str:
+        """The digits, one line per line; see `Line.text`."""
+        return "\n".join(line.text for line in self.lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "text": self.text,
+            "turned": self.turned,
+            "lines": [
+                {
+                    "text": line.text,
+                    "confidence": line.confidence,
+                    "box": list(line.box),
+                    "digits": [
+                        {
+                            "digit": digit.digit,
+                            "confidence": digit.confidence,
+                            "box": list(digit.box),
+                            "prediction": digit.prediction.to_dict(),
+                        }
+                        for digit in line.digits
+                    ],
+                    "marks": [_mark_to_dict(mark) for mark in line.marks],
+                    "alternatives": [
+                        {"text": other.text, "confidence": other.confidence}
+                        for other in line.alternatives
+                    ],
+                }
+                for line in self.lines
+            ],
+            "cells": [
+                {"text": cell.text, "row": cell.row, "column": cell.column, "box": list(cell.box)}
+                for cell in self.cells
+            ],
+            "marks": [_mark_to_dict(mark) for mark in self.marks],
+        }
+
+    def __repr__(self) -> str:
+        if not self.lines:
+            return "<Reading: no digits>"
+        lines = ", ".join(f"{line.text!r} at {percent(line.confidence)}" for line in self.lines)
+        return f"<Reading: {lines}>"
+
+
+def _mark_to_dict(mark: Mark) -> dict[str, Any]:
+    return {"kind": mark.kind, "box": list(mark.box)}
+
+
+# Read --------------------------------------------------------------------------------------------
+
+
+def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None = None) -> Reading:
+    """Read all numbers in a picture: a number, lines, a page, a form.
+
+    Use `predict` where the picture is known to hold one digit.
+
+    Args:
+        image: as for `predict`.
+        digits: how many digits each line has, if that is known.
+        model: the network that reads them; by default the one with the shipped weights, which does
+            not need torch.
+
+    A blank picture gives a `Reading` without lines.
+
+    Raises:
+        UnreadableImageError: the input is not a picture, the picture is too large, or it holds
+            more marks than a page of numbers does.
+        ValueError: `digits` is less than 1.
+    """
+    if digits is not None and digits < 1:
+        raise ValueError(f"digits is {digits}; it must be 1 or more.")
+    network = network_of(model)
+    if not network.sees_nondigits:
+        raise WeightsError(
+            "These weights never saw what is not a digit, so they cannot read numbers. Use the "
+            'shipped weights, or train with recipe="best".'
+        )
+    if hasattr(image, "read") and not hasattr(image, "load"):  # a file can be read once only
+        image = image.read(MAX_BYTES + 1)
+    try:
+        picture = read_picture(image, fine_size=PAGE_SIZE)
+        if picture.shape[2] == 4:
+            picture = composited(picture)
+    except NoInkError:
+        return Reading()
+    page = read_upright(picture, network, digits=digits, original=image)
+    if page.may_lie:
+        others = [
+            read_upright(np.ascontiguousarray(np.rot90(picture, turns)), network, digits=digits)
+            for turns in (3, 1)
+        ]
+        best = max(others, key=lambda other: other.evidence)
+        if best.evidence > SURE_TURN * page.evidence + 1 and best.stands:
+            turned = 90 if best is others[0] else 270
+            best_reading = best.reading
+            return Reading(best_reading.lines, best_reading.cells, best_reading.marks, turned)
+    return page.reading
+
+
+def read_many(
+    images: Iterable[ImageInput], *, digits: int | None = None, model: LeNet5 | None = None
+) -> Iterator[Reading]:
+    """`read` for many pictures, in order, one at a time.
+
+    Raises what `read` raises, at the picture that causes it.
+    """
+    for image in images:
+        yield read(image, digits=digits, model=model)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A reading, and what it was made from, for those who explain it."""
+
+    reading: Reading
+    page: Page | None = None
+    arcs: list[Arcs] = field(default_factory=list)
+    paths: list[list[Path]] = field(default_factory=list)
+    evidence: float = 0.0  # how many digits it holds, each as far as the network is sure of it
+
+    @property
+    def may_lie(self) -> bool:
+        """Whether the picture may lie on its side: several parts, and few of them sure digits."""
+        return 3 <= self.tall <= MOST_TURNED and self.evidence < DOUBTFUL * self.tall
+
+    @property
+    def stands(self) -> bool:
+        """Whether nearly all parts are sure digits."""
+        return self.evidence >= CERTAIN * self.tall
+
+    @property
+    def tall(self) -> int:
+        """The number of parts that are as large as digits."""
+        return sum(_tall_parts(arcs.pieces) for arcs in self.arcs)
+
+
+def _tall_parts(pieces: Pieces) -> int:
+    """The number of connected parts as high or as wide as half a digit."""
+    count = 0
+    for part in set(pieces.parts.tolist()):
+        boxes = pieces.boxes[pieces.parts == part]
+        size = boxes[:, 2:].max(axis=0) - boxes[:, :2].min(axis=0)
+        count += bool(size.max() > 0.5 * pieces.height)
+    return count
+
+
+def _sureness(arcs: Arcs, paths: list[Path]) -> float:
+    """The number of digits of the best reading, each counted as its probability."""
+    total = 0.0
+    for step in paths[0].steps if paths else ():
+        if isinstance(step.label, int):
+            logs = arcs.digit_logs[step.candidate] if step.candidate >= 0 else arcs.whole
+            total += 0.0 if logs is None else float(np.exp(logs[step.label]))
+    return total
+
+
+def read_upright(
+    picture: Bytes,
+    network: Network | LeNet5,
+    *,
+    digits: int | None = None,
+    original: ImageInput | None = None,
+) -> Read:
+    """The reading of an upright (H, W, 3) picture; `original` is what it was read from."""
+    page = page_of(picture)
+    if page is None:
+        return Read(Reading())
+    found = [(pieces, candidates_of(pieces)) for pieces in lines_of(page)]
+    count = sum(len(candidates.spans) for _, candidates in found)
+    if count > MOST_CANVASES:
+        raise UnreadableImageError(
+            "The picture holds more marks than a page of numbers; cut it to the numbers."
+        )
+    steps, whole = None, None
+    if len(found) == 1 and _is_compact(found[0][0]):
+        try:
+            steps = canvas_steps(picture if original is None else original)
+        except (NoInkError, UnreadableImageError):
+            steps = None
+    canvases = [
+        canvas_of(pieces, first, stop)
+        for pieces, candidates in found
+        for first, stop in candidates.spans.tolist()
+    ]
+    canvases += [steps.canvas] if steps is not None else []
+    if not canvases:
+        return Read(_reading(page, [], [], None), page)
+    digit_logs, other_logs = log_shares(network.logits(np.stack(canvases)))
+    if steps is not None:
+        whole = np.append(digit_logs[-1], other_logs[-1])
+    arcs, start = [], 0
+    for pieces, candidates in found:
+        stop = start + len(candidates.spans)
+        arcs.append(Arcs(pieces, candidates, digit_logs[start:stop], other_logs[start:stop], whole))
+        start = stop
+    paths = [best_paths(line) for line in arcs]
+    evidence = sum(_sureness(*pair) for pair in zip(arcs, paths, strict=True))
+    if digits is not None:
+        paths = [
+            best_paths(line, digits=digits) if len(arcs) == 1 or any_digit(free) else free
+            for line, free in zip(arcs, paths, strict=True)
+        ]
+    single = None
+    if sum(len(line[0].digits) for line in paths if line) == 1:
+        single = _single(picture if original is None else original, steps, network)
+    return Read(_reading(page, arcs, paths, single), page, arcs, paths, evidence)
+
+
+def any_digit(paths: list[Path]) -> bool:
+    """Whether the best reading of a line has a digit."""
+    return bool(paths) and bool(paths[0].digits)
+
+
+def _is_compact(pieces: Pieces) -> bool:
+    """Whether the ink of a line may be one digit: no wider than that, and of a few parts."""
+    if _tall_parts(pieces) > MOST_BROKEN:
+        return False
+    left, top = pieces.boxes[:, :2].min(axis=0)
+    right, bottom = pieces.boxes[:, 2:].max(axis=0)
+    return bool(right - left <= 1.6 * (bottom - top))
+
+
+def _single(
+    image: ImageInput, steps: CanvasSteps | None, network: Network | LeNet5
+) -> Prediction | None:
+    """What `predict` says of a picture, if it takes it for a digit."""
+    try:
+        steps = canvas_steps(image) if steps is None else steps
+    except (NoInkError, UnreadableImageError):
+        return None
+    prediction = predict_steps(steps, model=network)  # type: ignore[arg-type]
+    return prediction if prediction.is_digit else None
+
+
+# From paths to a reading -------------------------------------------------------------------------
+
+
+def _reading(
+    page: Page, arcs: list[Arcs], paths: list[list[Path]], single: Prediction | None
+) -> Reading:
+    lines: list[Line] = []
+    marks: list[Mark] = []
+    in_cell: dict[int, str] = {}
+    for line_arcs, line_paths in zip(arcs, paths, strict=True):
+        if not line_paths:
+            box = _box(line_arcs.pieces, 0, len(line_arcs.pieces.boxes), page.scale)
+            marks.append(Mark("other", box))
+            continue
+        line = _line(page, line_arcs, line_paths, single)
+        if line.digits:
+            lines.append(line)
+        else:
+            marks += line.marks
+        for step in line_paths[0].steps:
+            cell = int(line_arcs.pieces.cells[step.first])
+            if cell >= 0 and isinstance(step.label, int):
+                in_cell[cell] = in_cell.get(cell, "") + str(step.label)
+    cells = tuple(
+        Cell(in_cell.get(number, ""), row, column, _scaled(page.cells[number], page.scale))
+        for row, numbers in enumerate(rows_of(page.cells))
+        for column, number in enumerate(numbers)
+    )
+    return Reading(tuple(lines), cells, tuple(marks))
+
+
+def _line(page: Page, arcs: Arcs, paths: list[Path], single: Prediction | None) -> Line:
+    pieces = arcs.pieces
+    digits, marks = [], []
+    for step in paths[0].steps:
+        box = _box(pieces, step.first, step.stop, page.scale)
+        if isinstance(step.label, int):
+            prediction = single or _prediction(arcs, step)
+            digits.append(Digit(prediction, box, step.share))
+        else:
+            marks.append(Mark(step.label, box))
+    shares: dict[str, float] = {}
+    for path in paths:
+        text = _text(page, pieces, path.steps)
+        shares[text] = shares.get(text, 0.0) + float(np.exp(path.log_share))
+    text = _text(page, pieces, paths[0].steps)
+    if single is not None:
+        text = "".join(str(single.digit) if char.isdigit() else char for char in text)
+    confidence = shares.pop(_text(page, pieces, paths[0].steps))
+    others = sorted(shares.items(), key=lambda item: -item[1])[:MOST_ALTERNATIVES]
+    return Line(
+        text,
+        tuple(digits),
+        tuple(marks),
+        _box(pieces, 0, len(pieces.boxes), page.scale),
+        calibrated(confidence),
+        tuple(Alternative(other, calibrated(share)) for other, share in others if other != text),
+    )
+
+
+def calibrated(share: float) -> float:
+    """The probability that a reading with this share of the lattice's sum is right."""
+    share = min(max(share, 1e-9), 1 - 1e-9)
+    odds = SLOPE * np.log(share / (1 - share)) + OFFSET
+    return float(1 / (1 + np.exp(-odds)))
+
+
+def _prediction(arcs: Arcs, step: Step) -> Prediction:
+    """What the network says of one digit of a line, as `predict` would put it."""
+    if step.candidate >= 0:
+        logs, other = arcs.digit_logs[step.candidate], arcs.other_logs[step.candidate]
+    else:
+        assert arcs.whole is not None
+        logs, other = arcs.whole[:10], arcs.whole[10]
+    values = np.exp(logs.astype(np.float64) - float(logs.max()))
+    shares = values / values.sum()
+    log_digit = float(logs.max()) + float(np.log(values.sum()))
+    order = shares.argmax()
+    if order != step.label:  # the line's geometry decided against the shape alone
+        shares[[order, step.label]] = shares[[step.label, order]]
+    return Prediction(tuple(shares.tolist()), float(np.exp(min(700.0, float(other) - log_digit))))
+
+
+def _text(page: Page, pieces: Pieces, steps: tuple[Step, ...]) -> str:
+    cells = pieces.cells
+    counts: dict[int, int] = {}
+    for step in steps:
+        if isinstance(step.label, int) and cells[step.first] >= 0:
+            counts[int(cells[step.first])] = counts.get(int(cells[step.first]), 0) + 1
+    single = max(counts.values(), default=0) <= 1
+    text, end, cell, unread = "", None, -1, False
+    for step in steps:
+        if not isinstance(step.label, int):
+            unread = True
+            continue
+        left = float(pieces.boxes[step.first : step.stop, 0].min())
+        here = int(cells[step.first])
+        if unread:
+            text += UNREAD
+        elif end is not None:
+            if here >= 0 and cell >= 0:
+                walls = page.cells[here][0] - page.cells[cell][2]
+                apart = here != cell and (not single or walls > 0.6 * pieces.height)
+            else:
+                apart = left - end > SPACE * pieces.height
+            text += " " if apart else ""
+        text += str(step.label)
+        end, cell, unread = float(pieces.boxes[step.first : step.stop, 2].max()), here, False
+    return text
+
+
+def _box(pieces: Pieces, first: int, stop: int, scale: float) -> Box:
+    x, y = pieces.origin
+    left, top = pieces.corners[first:stop, :2].min(axis=0).tolist()
+    right, bottom = pieces.corners[first:stop, 2:].max(axis=0).tolist()
+    return _scaled((left + x, top + y, right + x, bottom + y), scale)
+
+
+def _scaled(box: Box, scale: float) -> Box:
+    left, top, right, bottom = box
+    return (
+        int(left / scale),
+        int(top / scale),
+        max(int(left / scale) + 1, round(right / scale)),
+        max(int(top / scale) + 1, round(bottom / scale)),
+    )

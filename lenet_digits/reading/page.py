@@ -1,0 +1,334 @@
+"""Finds the page within a picture: the sheet, note, plate or cell that carries the ink.
+
+The picture is split into regions of slowly changing colour. The region along the picture's border
+is the outermost ground. What it encloses is either ink, or a page of its own with ink on it: a
+sheet on a desk, a box or a circle around a digit. The search goes inwards as long as it finds one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.pictures import Bytes
+
+# All thresholds were tuned on the open real-world sets and on drawn surroundings, 2026-11.
+SEARCH_SIZE = 96  # pixels: longest side at which pages are searched for
+SMALLEST_PICTURE = 40  # pixels: in a smaller one strokes are as wide as rims
+STEP = 10  # grey levels: neighbours that differ by more belong to different regions
+COARSE_STEP = 28  # grey levels, on a patterned ground
+EDGE = 40  # grey levels over three pixels
+WALL = 255  # the label of edges
+MOST_BORDERS = 24  # regions along the border; a picture with more has no even ground
+RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
+SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
+STRIP = 0.05  # of the picture: smaller regions of one colour along the border are one frame
+FRAME = 0.2  # of the picture: a region along its border that is smaller is a frame
+DEPTH = 4  # pages within pages: a desk, a sheet, a box, a circle
+SMALLEST_PAGE = 0.2  # of the picture's longest side
+SMALLEST_CONTENT = 0.2  # of a page's longest side: less on a page is dirt, or its ink is a pattern
+LEAST_GROUND = 0.4  # of a page's area is its paper
+LEAST_AREA = 0.1  # of the picture
+STRAIGHT_EDGED = (
+    0.93  # of the convex hull's area: a page that ink from outside reaches into has less
+)
+CONVEX = 0.9  # of the convex hull's area: below this a shape is no page
+SQUARE = 0.92  # of the area of a quadrangle: from here on a shape is a sheet or a box
+BAND = 0.85  # of a side of the picture: what covers this much of it is a desk or a bar, not ink
+ELONGATED = 2.5  # longer side to shorter: less, and a convex spot on a round page is its hole
+
+_Contour = Any  # OpenCV's outline, (N, 1, 2) int32
+_Colour = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A page within a picture, at `SEARCH_SIZE`."""
+
+    inside: Bytes  # (h, w), 1 where the page is, its rim left out
+    ground: Bytes  # (h, w), 1 where its paper is
+    content: list[_Contour]  # the outlines of what lies on it
+    rim: Bytes  # (h, w), 1 where its outline is
+    size: int  # pixels: longest side of the largest thing on it
+    small: Bytes  # (h, w, 3), the picture
+    left_out: float = 0.0  # share of the picture's ink, in [0, 1], that does not lie on the page
+    doubtful: bool = False  # it may be a digit in a thick pen, and its ink a hole
+
+
+def page_within(picture: Bytes) -> Page | None:
+    """The innermost page of a (H, W, 3) picture that carries ink; None for the picture itself."""
+    scale = min(1.0, SEARCH_SIZE / max(picture.shape))
+    small = np.asarray(
+        cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+    )
+    if min(small.shape[:2]) < SMALLEST_PICTURE:
+        return None
+    edges = _edges(small)
+    for step in (STEP, COARSE_STEP):  # the latter for wood, say, or cloth
+        regions, count = _border_regions(small, edges, step)
+        found = _innermost_page(small, edges, regions, count) if count <= MOST_BORDERS else None
+        if found is not None:
+            return replace(found, left_out=_left_out(found, regions))
+        if count < 2:
+            return None
+    return None
+
+
+def _left_out(page: Page, regions: Bytes) -> float:
+    """The share of what is ink in the picture, or like ink, that does not lie on the page.
+
+    That is what has not the colour of the page's paper. What lies around everything, as a desk
+    does, is not ink unless it is as narrow as a frame.
+    """
+    off = np.abs(page.small.astype(np.float32) - _colour(page.small, page.ground)).max(axis=2)
+    strength = off[(page.inside > page.ground)].max(initial=0)
+    inked = off > 0.3 * strength
+    shares = np.bincount(regions.ravel(), minlength=MOST_BORDERS + 1) / regions.size
+    wide = shares > FRAME
+    wide[0] = False
+    outside = int(np.count_nonzero(inked & (page.inside == 0) & ~wide[regions]))
+    on_page = int(np.count_nonzero(inked & (page.inside > 0)))
+    return outside / max(1, outside + on_page)
+
+
+def _innermost_page(small: Bytes, edges: Bytes, regions: Bytes, count: int) -> Page | None:
+    if count == 0:
+        return None
+    found = None if count == 1 else _page_at_border(small, regions, count)
+    whole = np.ones(regions.shape, np.uint8)
+    page = _page(whole, regions, regions, small) if count == 1 else found
+    for _ in range(DEPTH):
+        inner = _page_on(page, edges) if page else None
+        if inner is None:
+            break
+        found = page = inner
+        if inner.doubtful:
+            break
+    return found
+
+
+def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
+    """The page alone, cut out of its picture at any size, and where in it the page is.
+
+    Returns pixels, (h, w, 3), in the paper's colour where the page is not, and a mask, (h, w).
+    """
+    height, width = picture.shape[:2]
+    left, top, across, down = cv2.boundingRect(page.inside)
+    ways = height / page.inside.shape[0], width / page.inside.shape[1]
+    rows = slice(round(top * ways[0]), round((top + down) * ways[0]))
+    columns = slice(round(left * ways[1]), round((left + across) * ways[1]))
+    cut = picture[rows, columns].copy()
+    box = slice(top, top + down), slice(left, left + across)
+    inside = cv2.resize(page.inside[box], cut.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    if not inside.all():
+        paper = cv2.resize(_paper_everywhere(page)[box], cut.shape[1::-1])
+        cut[inside == 0] = paper[inside == 0]
+    return cut, np.asarray(inside, np.uint8)
+
+
+def _paper_everywhere(page: Page) -> Bytes:
+    """The colour, (h, w, 3), that the page's paper has nearest to every pixel."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        1 - page.ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+    colours[nearest[page.ground > 0]] = page.small[page.ground > 0]
+    return np.asarray(cv2.blur(colours[nearest], (5, 5)), np.uint8)
+
+
+def _edges(small: Bytes) -> Bytes:
+    """Where colours change over three pixels, (h, w) of 0 or 1: no region grows across that.
+
+    Along a blurred, slanting edge it could, pixel by pixel.
+    """
+    change = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return np.asarray(change.max(axis=2) > EDGE, np.uint8)
+
+
+def _border_regions(small: Bytes, edges: Bytes, step: int) -> tuple[Bytes, int]:
+    """The regions along the border, (h, w), numbered from 1; 0 is what they enclose."""
+    height, width = small.shape[:2]
+    labels = np.zeros((height + 2, width + 2), np.uint8)
+    inner = labels[1:-1, 1:-1]
+    inner[1:-1, 1:-1] = edges[1:-1, 1:-1] * WALL
+    count = 0
+    for row, column in ((0, None), (height - 1, None), (None, 0), (None, width - 1)):
+        side = inner[row] if row is not None else inner[:, column]
+        while not side.all():
+            place = int((side == 0).argmax())
+            count += 1
+            if count > MOST_BORDERS:
+                return inner, count
+            seed = (place, row) if row is not None else (column, place)
+            _flood(small, labels, seed, count, step)
+    inner[inner == WALL] = 0
+    rims = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
+    shares = np.bincount(rims, minlength=count + 1)
+    if np.count_nonzero(shares > SPECK) == 1:
+        return np.asarray(inner == shares.argmax(), np.uint8), 1
+    numbers = np.zeros(count + 1, np.uint8)
+    colours: list[_Colour] = []
+    for label in np.flatnonzero(shares > SPECK):
+        colour = _colour(small, np.asarray(inner == label))
+        strip = np.count_nonzero(inner == label) < STRIP * inner.size
+        alike = [strip and np.abs(colour - other).max() < 2 * STEP for other in colours]
+        numbers[label] = 1 + (alike.index(True) if any(alike) else len(colours))
+        if not any(alike):
+            colours.append(colour)
+    return numbers[inner], len(colours)
+
+
+def _flood(small: Bytes, labels: Bytes, seed: Any, label: int, step: int) -> None:
+    cv2.floodFill(
+        small, labels, seed, 0, (step,) * 3, (step,) * 3, 4 | cv2.FLOODFILL_MASK_ONLY | label << 8
+    )
+
+
+def _page(inside: Bytes, ground: Bytes, rim: Bytes, small: Bytes) -> Page:
+    content, _ = cv2.findContours(inside & (1 - ground), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    sizes = [max(cv2.boundingRect(each)[2:]) for each in content]
+    return Page(inside, ground, list(content), rim, max(sizes, default=0), small)
+
+
+def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
+    """The median colour there, of one pixel in nine where that is enough."""
+    pixels = small[::3, ::3][where[::3, ::3] > 0]
+    if len(pixels) < 20:
+        pixels = small[where > 0]
+    return np.asarray(np.sort(pixels, axis=0)[len(pixels) // 2], np.float32)
+
+
+def _page_at_border(small: Bytes, regions: Bytes, count: int) -> Page | None:
+    """The page whose paper reaches the border, where a desk or a bar runs along some side."""
+    sides = (regions[0], regions[-1], regions[:, 0], regions[:, -1])
+    best = None
+    for label in range(1, count + 1):
+        ground = np.asarray(regions == label, np.uint8)
+        if np.count_nonzero(ground) < 0.1 * ground.size and count > 4:
+            continue
+        edges, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        inside = np.zeros_like(ground)
+        cv2.drawContours(inside, edges, -1, 1, cv2.FILLED)
+        page = _page(inside, ground, ground, small)
+        if page.size and (best is None or page.size > best[0].size):
+            best = page, label
+    if best is None:
+        return None
+    page, label = best
+    if not any(np.mean(side != label) >= BAND for side in sides):
+        return None
+    outlines: Any = cv2.findContours(page.inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    outline: _Contour = max(outlines, key=lambda each: float(cv2.contourArea(each)))
+    area = cv2.contourArea(outline)
+    if (
+        area < STRAIGHT_EDGED * cv2.contourArea(cv2.convexHull(outline))
+        or area < LEAST_AREA * regions.size
+    ):
+        return None
+    if np.count_nonzero(page.ground) < LEAST_GROUND * np.count_nonzero(page.inside):
+        return None
+    trimmed = np.asarray(
+        cv2.erode(page.inside, np.ones((2 * RIMS[0] + 1,) * 2, np.uint8)), np.uint8
+    )
+    page = _page(trimmed, page.ground & trimmed, page.inside - trimmed, small)
+    return page if page.size >= SMALLEST_CONTENT * max(regions.shape) else None
+
+
+def _page_on(page: Page, edges: Bytes) -> Page | None:
+    """The page that lies on another one, and carries ink of its own."""
+    small = page.small
+    if page.size < SMALLEST_PAGE * max(small.shape):
+        return None
+    best, rest, around = None, 0, _colour(small, page.ground)
+    for outline in page.content:
+        inner = _as_page(outline, small, edges, around)
+        if inner is None:
+            rest = max(rest, *cv2.boundingRect(outline)[2:])
+        elif best is None or inner.size > best.size:
+            best = inner
+    return best if best and best.size > 0.6 * rest else None
+
+
+def _as_page(outline: _Contour, small: Bytes, edges: Bytes, around: _Colour) -> Page | None:
+    """What an outline encloses, if that is a page with ink on it."""
+    _, _, width, height = cv2.boundingRect(outline)
+    if max(width, height) < SMALLEST_PAGE * max(small.shape):
+        return None
+    area = cv2.contourArea(outline)
+    if area < CONVEX * cv2.contourArea(cv2.convexHull(outline)):
+        return None
+    corners = cv2.approxPolyDP(outline, 0.04 * cv2.arcLength(outline, True), True)
+    quadrangle = cv2.contourArea(corners) if len(corners) == 4 else 0.0
+    square = SQUARE * quadrangle <= area <= quadrangle / SQUARE
+    filled = np.zeros(small.shape[:2], np.uint8)
+    cv2.drawContours(filled, [outline], -1, 1, cv2.FILLED)
+    for rim in RIMS:
+        if min(width, height) < 6 * rim:
+            break
+        page = _page_within_rim(filled, rim, small, edges, around, square)
+        if page is not None:
+            return page
+    return None
+
+
+def _page_within_rim(
+    filled: Bytes, rim: int, small: Bytes, edges: Bytes, around: _Colour, square: bool
+) -> Page | None:
+    """The page inside a shape, (h, w), if it has even paper within its rim, and ink on that."""
+    disc = np.ones((2 * rim + 1,) * 2, np.uint8)
+    inside = np.asarray(cv2.erode(filled, disc, borderValue=0), np.uint8)
+    core = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0), np.uint8)
+    ring = inside & (1 - core)
+    rows, columns = np.nonzero(ring)
+    if len(rows) < 8:
+        return None
+    colours = small[rows, columns].astype(np.int16)
+    off = np.abs(colours - np.median(colours, axis=0)).max(axis=1)
+    seed = int((off + WALL * edges[rows, columns]).argmin())
+    labels = np.pad((1 - inside) | edges, 1, constant_values=1)
+    _flood(small, labels, (int(columns[seed]), int(rows[seed])), 2, STEP)
+    ground = np.asarray(labels[1:-1, 1:-1] == 2, np.uint8)
+    if ground.sum() < LEAST_GROUND * inside.sum() or ground[rows, columns].mean() < 0.6:
+        return None
+    page = _page(inside, ground, filled - inside, small)
+    if page.size < SMALLEST_CONTENT * max(cv2.boundingRect(inside)[2:]):
+        return None
+    largest = max(page.content, key=lambda each: max(cv2.boundingRect(each)[2:]))
+    ink, hole = _is_ink(largest, page, ring, small, around, square)
+    return replace(page, doubtful=hole) if ink else None
+
+
+def _is_ink(
+    outline: _Contour, page: Page, ring: Bytes, small: Bytes, around: _Colour, square: bool
+) -> tuple[bool, bool]:
+    """Whether what lies on a page may be ink, and whether it may be a hole.
+
+    A hole in a digit that a thick pen wrote has the colour of what is around the digit.
+    """
+    spot = np.zeros_like(ring)
+    cv2.drawContours(spot, [outline], -1, 1, cv2.FILLED)
+    paper = _colour(small, page.ground)
+    off = np.abs(small[spot > 0].astype(np.float32) - paper).max(axis=1)
+    ink = np.median(small[spot > 0][off >= 0.7 * off.max()], axis=0)
+    strength = float(np.abs(ink - paper).max())
+    like_around = float(np.abs(ink - around).max()) < 0.3 * strength
+    area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
+    across, along = sorted(cv2.minAreaRect(outline)[1])
+    core = cv2.erode(spot, np.ones((3, 3), np.uint8))[spot > 0] > 0
+    solid = bool(core.any()) and np.mean(off[core] < 0.3 * strength) < 0.25
+    compact = area > 0.7 and along < ELONGATED * max(1.0, across)
+    hole = like_around and solid and (compact or (not square and area > 0.7))
+    if square:
+        return True, hole
+    if (spot & ring).any():
+        return False, hole
+    left, top, width, height = cv2.boundingRect(page.inside)
+    x, y, w, h = cv2.boundingRect(outline)
+    central = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
+    pen = float(np.abs(small.astype(np.float32) - paper).max(axis=2)[page.rim > 0].max())
+    large = max(w, h) > 0.35 * max(width, height)
+    return central < 0.25 * max(width, height) and strength > 0.3 * pen and large, hole

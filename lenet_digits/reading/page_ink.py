@@ -1,0 +1,374 @@
+"""Finds the ink of a whole page at the scale of its digits, and the boxes that are printed on it.
+
+Digits on a page may be 10 pixels high or 500. Here the page is brought to a size at which they are
+about `DIGIT_HEIGHT` high. All thresholds then count in digit heights. Ruled lines, boxes and grids
+are removed; where they form cells, the cells are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.pictures import Bytes
+
+PAGE_SIZE = 2000  # pixels: longest side, about, at which a page is read from its file
+SURVEY_SIZE = 800  # pixels: longest side, at most, of the picture in which digits are measured
+DIGIT_HEIGHT = 64.0  # pixels: height of a digit on the page that is segmented
+MOST_PIXELS = 3_000_000  # of the page that is segmented: the limit on its memory and time
+MOST_ENLARGED = 8.0  # a digit of 8 pixels is the smallest that can be read
+PAPER_REACH = 0.5  # digit heights: wider than any stroke, narrower than most shadows
+SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the digits is known
+STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
+WEAK = 0.22  # of the same: where ink ends
+PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0.61 to 0.66
+RULE_LENGTH = 1.6  # digit heights: the shortest run that may be a printed line
+RULE_WIDTH = 0.2  # digit heights: the widest printed line ...
+RULE_PENS = 1.5  # pen widths: ... or this, where that is more: on small pictures all lines are wide
+SHORT_RULE = 1.1  # digit heights: the shortest that meets another line at both of its ends
+EDGE = 0.5  # digit heights: so near to the picture's edge, a long straight line is a cell's border
+LONE_RULE = 3.0  # digit heights: a line that meets no other is at least this long
+RULE_SLOPES = (-0.07, 0.0, 0.07)  # tangents: with two pixels of tolerance, up to 5 degrees
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom exclusive
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The ink of a whole picture, brought to the scale of its digits."""
+
+    ink: Floats  # (H, W) in [0, 1], without printed lines
+    mask: Bytes  # (H, W), 1 where there is ink
+    scale: float  # pixels here for each pixel of the picture
+    digit_height: float  # pixels here: the height of most digits
+    cells: list[Box]  # of printed grids, row by row; empty where no lines form two cells
+
+
+def page_of(picture: Bytes) -> Page | None:
+    """The ink of an upright (H, W, 3) picture; None where there is none."""
+    grey = grey_of(picture)
+    scale = min(1.0, SURVEY_SIZE / max(grey.shape))
+    reach = SURVEY_REACH * min(grey.shape) * scale
+    height = _height_of_digits(_mask(_contrast(_resized(grey, scale), reach)))
+    for _ in range(2):
+        if height is None:
+            return None
+        scale *= min(3.0, DIGIT_HEIGHT / height) if scale > 1 else DIGIT_HEIGHT / height
+        scale = min(MOST_ENLARGED, scale)
+        scale = min(scale, (MOST_PIXELS / grey.size) ** 0.5)
+        contrast = _contrast(_resized(grey, scale), PAPER_REACH * DIGIT_HEIGHT)
+        mask = _mask(contrast)
+        height = _height_of_digits(mask)
+        if height is None or 0.75 < height / DIGIT_HEIGHT < 1.33:
+            break
+    if height is None:
+        return None
+    mask, rules = _without_rules(mask, height)
+    cells = _cells(rules, height) if rules is not None else []
+    if rules is not None:  # a box is no longer taken for a digit
+        height = _height_of_digits(mask)
+        if height is None:
+            return None
+    ink = _soft(contrast, mask)
+    return Page(ink, mask, scale, height, cells)
+
+
+def grey_of(picture: Bytes) -> Floats:
+    """The (H, W, 3) picture as (H, W) float32 in [0, 1], its ink dark on light.
+
+    Ink is what differs from the median of its surroundings. The colours are mixed by a matched
+    filter: a channel counts as the ink stands out in it, against the noise it has.
+    """
+    scale = min(1.0, 192 / max(picture.shape[:2]))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    reach = min(61, max(3, min(small.shape[:2]) // 2)) | 1
+    rest = small.astype(np.float32) - cv2.medianBlur(small, reach)
+    rest = rest.reshape(-1, 3)
+    strength = np.abs(rest).max(axis=1)
+    rank = len(strength) - len(strength) // 50 - 1
+    sample = strength >= np.partition(strength, rank)[rank]  # the strongest 2 %
+    noise = np.median(np.abs(rest), axis=0) + 5.0
+    grey_rest = rest.mean(axis=1)
+    signs = np.sign(grey_rest)
+    energy_dark = float((np.minimum(grey_rest + 3 * noise.mean(), 0) ** 2).sum())
+    energy_light = float((np.maximum(grey_rest - 3 * noise.mean(), 0) ** 2).sum())
+    light = energy_light > energy_dark
+    chosen = rest[sample & (signs == (1 if light else -1))]
+    if not len(chosen):
+        chosen = rest[sample]
+    signal = np.abs(chosen.mean(axis=0)) + 1e-3
+    weights = signal / noise**2
+    weights = (weights / weights.sum()).astype(np.float32)
+    grey = cv2.transform(picture, weights[None] / np.float32(1)).reshape(picture.shape[:2])
+    grey = np.asarray(grey, np.float32) / np.float32(255)
+    return np.asarray(1 - grey if light else grey, np.float32)
+
+
+def _resized(grey: Floats, scale: float) -> Floats:
+    if scale == 1:
+        return grey
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way), np.float32)
+
+
+def _contrast(grey: Floats, reach: float) -> Floats:
+    """Ink bright on an even dark ground: the share of the local paper's light that it takes."""
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    side = max(3, round(reach)) | 1
+    half = side // 2 + 1
+    wide = cv2.copyMakeBorder(smooth, *(half,) * 4, cv2.BORDER_REPLICATE)
+    paper = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    paper = cv2.blur(paper[half:-half, half:-half], (side, side))
+    paper = np.maximum(paper, smooth)
+    return np.asarray((paper - smooth) / np.maximum(paper, 0.1), np.float32)
+
+
+def _level(contrast: Floats) -> tuple[float, float]:
+    """The contrast above which a pixel may be ink, and that of the darkest tenth of the ink.
+
+    Pixels far above the noise of the paper are ink. On patterned paper with much ink on it nothing
+    is far above the noise; but there Otsu's threshold parts the two well.
+    """
+    sample = contrast[::2, ::2].ravel()
+    middle = float(np.median(sample))
+    noise = 1.4826 * float(np.median(np.abs(sample - middle)))
+    floor = middle + 4 * noise + 0.02
+    otsu, parted = _otsu(sample)
+    if parted > PARTED:
+        floor = min(floor, otsu)
+    inked = sample[sample > floor]
+    return floor, float(np.quantile(inked, 0.9)) if len(inked) else 0.0
+
+
+def _otsu(values: Floats) -> tuple[float, float]:
+    """Otsu's threshold, and the share in [0, 1] of the variance that lies between its sides."""
+    high = float(values.max()) + 1e-6
+    counts, edges = np.histogram(values, 128, (0.0, high))
+    shares = counts / max(1, counts.sum())
+    middles = (edges[1:] + edges[:-1]) / 2
+    below = np.cumsum(shares)
+    mass = np.cumsum(shares * middles)
+    mean = mass[-1]
+    variance = float((shares * (middles - mean) ** 2).sum()) + 1e-12
+    between = (mean * below - mass) ** 2 / np.maximum(below * (1 - below), 1e-9)
+    best = int(between[:-1].argmax())
+    return float(edges[best + 1]), float(between[best]) / variance
+
+
+def _mask(contrast: Floats) -> Bytes:
+    """1 where there is ink: parts that are dark somewhere, as far as they are fairly dark."""
+    floor, level = _level(contrast)
+    if level < 0.04:
+        return np.zeros(contrast.shape, np.uint8)
+    weak = (contrast > max(floor, WEAK * level)).astype(np.uint8)
+    strong = contrast > max(floor, STRONG * level)
+    count, labels = cv2.connectedComponents(weak, connectivity=8)
+    kept = np.zeros(count, np.uint8)
+    kept[labels[strong]] = 1
+    kept[0] = 0
+    return np.asarray(kept[labels], np.uint8)
+
+
+def _soft(contrast: Floats, mask: Bytes) -> Floats:
+    _, level = _level(contrast)
+    level = float(np.quantile(contrast[mask > 0], 0.9)) if mask.any() else level
+    near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    return np.asarray(np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near, np.float32)
+
+
+def _height_of_digits(mask: Bytes) -> float | None:
+    """The height that most of the ink has, in pixels: the mode of the heights of its parts.
+
+    A part that holds others as high as a quarter of it is a box and does not count, nor does a
+    line, unless all are.
+    """
+    count, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    if count < 2:
+        return None
+    x, y, w, h, area = stats[1:].T.astype(np.float64)
+    centres = centres[1:]
+    usable = (area >= 6) & (np.maximum(w, h) >= 3)
+    if not usable.any():
+        usable[:] = True
+    order = np.argsort(-(w * h) * usable)[:400]
+    x, y, w, h = x[order], y[order], w[order], h[order]
+    cx, cy = centres[order].T
+    inside = (
+        (cx[None] > x[:, None]) & (cx[None] < (x + w)[:, None])
+        & (cy[None] > y[:, None]) & (cy[None] < (y + h)[:, None])
+        & (h[None] > h[:, None] / 4.5) & (h[None] < 0.9 * h[:, None])
+    )  # fmt: skip
+    boxes = inside.any(axis=1)
+    flat = w > 6 * h
+    kept = ~(boxes | flat | (h > 6 * w))
+    if not kept.any():
+        kept = ~(boxes | flat)
+    if not kept.any():
+        kept = ~flat if (~flat).any() else np.ones(len(h), np.bool_)
+    heights, widths = h[kept], w[kept]
+    weights = heights * np.minimum(widths + 0.25 * heights, 1.5 * heights)
+    logs = np.log(heights)
+    density = (weights[None] * np.exp(-(((logs[:, None] - logs[None]) / 0.25) ** 2))).sum(axis=1)
+    peak = logs[density.argmax()]
+    near = weights * np.exp(-(((logs - peak) / 0.25) ** 2))
+    return float(np.exp((near * logs).sum() / near.sum()))
+
+
+# Rules, boxes and grids --------------------------------------------------------------------------
+
+
+def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Bytes] | None]:
+    """The mask without printed lines, and the level and the upright lines, if there are any."""
+    thick = _widest_rule(mask, height)
+    level = _rules(mask, height, thick)
+    upright = _rules(mask.T.copy(), height, thick).T.copy()
+    if not (level.any() or upright.any()):
+        return mask, None
+    long_level = _believable(level, upright, height)
+    upright = _believable(upright.T.copy(), long_level.T.copy(), height).T.copy()
+    level = _believable(level, upright, height)
+    if not (level.any() or upright.any()):
+        return mask, None
+    gone = _dilated(level, 3, 3) & _thin(mask, thick)
+    gone |= _dilated(upright, 3, 3) & _thin(mask.T.copy(), thick).T
+    rest = mask & (1 - gone)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
+    touching = np.bincount(labels[lines > 0], minlength=count) > 0.5 * stats[:, cv2.CC_STAT_AREA]
+    touching &= stats[:, 2:4].min(axis=1) < 0.2 * height  # what is left of the lines
+    touching[0] = False
+    rest[touching[labels]] = 0
+    return rest, (level, upright)
+
+
+def _widest_rule(mask: Bytes, height: float) -> int:
+    """The width in pixels that no printed line has."""
+    width = min(max(RULE_WIDTH * height, RULE_PENS * pen_width(mask)), 0.35 * height)
+    return max(3, round(width)) + 1
+
+
+def pen_width(ink: Floats | Bytes) -> float:
+    """The mean width of strokes in pixels: twice their area over their perimeter."""
+    mask = np.asarray(ink > 0.5, np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
+    return max(1.0, 2 * float(ink.sum()) / max(perimeter, 1.0))
+
+
+def _thin(mask: Bytes, thick: int) -> Bytes:
+    """What is no higher than a printed line is wide."""
+    return mask & (1 - _opened(mask, thick, 1))
+
+
+def _opened(mask: Bytes, rows: int, columns: int) -> Bytes:
+    kernel = np.ones((rows, columns), np.uint8)
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), np.uint8)
+
+
+def _dilated(mask: Bytes, rows: int, columns: int) -> Bytes:
+    return np.asarray(cv2.dilate(mask, np.ones((rows, columns), np.uint8)), np.uint8)
+
+
+def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
+    """Long thin level lines, which may have gaps."""
+    thin = _dilated(_thin(mask, thick), 3, 1)
+    short = min(round(0.5 * RULE_LENGTH * height), round(0.4 * mask.shape[1]))
+    found = np.zeros_like(mask)
+    for slope in RULE_SLOPES:
+        turned = _sheared(thin, slope) if slope else thin
+        runs = _opened(turned, 1, max(3, short))
+        if runs.any():
+            found |= _sheared(runs, -slope) if slope else runs
+    if not found.any():
+        return found
+    closed = _closed(found, 0.7 * height)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
+    kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
+    kept[0] = False
+    return np.asarray(found * kept[labels], np.uint8)
+
+
+def _closed(lines: Bytes, gap: float, *, edge: int = 0) -> Bytes:
+    """Level lines with their gaps closed, those to the picture's edge only if `edge` is 1."""
+    side = max(3, round(gap)) | 1
+    wide = cv2.copyMakeBorder(lines, 1, 1, side, side, cv2.BORDER_CONSTANT, value=edge)
+    wide = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((3, side), np.uint8))
+    return np.asarray(wide[1:-1, side:-side], np.uint8)
+
+
+def _sheared(mask: Bytes, slope: float) -> Bytes:
+    height, width = mask.shape
+    move = np.array([[1, 0, 0], [slope, 1, -slope * width / 2]])
+    return np.asarray(cv2.warpAffine(mask, move, (width, height), flags=cv2.INTER_NEAREST))
+
+
+def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
+    """Of level lines, those that meet upright ones, run to the picture's edge or along it, or are
+    too long to be a stroke."""
+    closed = _closed(lines, 0.7 * height)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    left, top, width, tall, _ = stats.T
+    edge = max(3, round(0.1 * height))
+    kept = (left <= edge) | (left + width >= lines.shape[1] - edge)
+    near = cv2.dilate(crossing, np.ones((7, 7), np.uint8))
+    kept[np.unique(labels[near > 0])] = True
+    kept &= width >= RULE_LENGTH * height
+    beside = (top + tall <= EDGE * height) | (top >= lines.shape[0] - EDGE * height)
+    kept |= (width >= LONE_RULE * height) | (beside & (width >= SHORT_RULE * height))
+    reach = round(0.3 * height)
+    for number in range(1, len(stats)):  # a short line joins two others
+        if not kept[number]:
+            x, y, w, h = stats[number, :4].tolist()
+            rows = slice(max(0, y - 2), y + h + 2)
+            starts = near[rows, max(0, x - reach) : x + reach].any()
+            kept[number] = starts and near[rows, max(0, x + w - reach) : x + w + reach].any()
+    kept[0] = False
+    return np.asarray(lines * kept[labels], np.uint8)
+
+
+def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
+    """The cells that printed lines form, row by row; none where there are fewer than two.
+
+    The picture's edge may close a cell, but two cells of a row share an upright line.
+    """
+    level, upright = rules
+    if not (level.any() and upright.any()):
+        return []
+    columns = _dilated(upright.max(axis=0, keepdims=True), 1, 7)
+    bridged = _closed((upright | level).T.copy(), 0.9 * height, edge=1).T
+    level = _closed(level, 0.6 * height, edge=1)
+    upright = bridged * columns
+    walls = _dilated(level | upright, 3, 3)
+    walls[[0, -1]] = 1
+    walls[:, [0, -1]] = 1
+    _, _, stats, _ = cv2.connectedComponentsWithStats(1 - walls, connectivity=4)
+    found = []
+    for x, y, w, h, area in stats[1:].tolist():
+        if area < 0.8 * w * h or h < 0.9 * height or w < 0.5 * height or h > 5 * height:
+            continue
+        if w > 30 * height:
+            continue
+        found.append((x, y, x + w, y + h))
+    kept = []
+    for row in rows_of(found):
+        boxes = [found[number] for number in row]
+        if any(b[0] - a[2] < 0.4 * height for a, b in pairwise(boxes)):
+            kept += boxes
+    return kept
+
+
+def rows_of(boxes: list[Box]) -> list[list[int]]:
+    """The numbers of the boxes side by side, from the left, in rows from the top."""
+    rows: list[list[int]] = []
+    for number in sorted(range(len(boxes)), key=lambda n: boxes[n][1] + boxes[n][3]):
+        _, top, _, bottom = boxes[number]
+        if rows and boxes[rows[-1][0]][1] < (top + bottom) / 2 < boxes[rows[-1][0]][3]:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return [sorted(row, key=lambda n: boxes[n][0]) for row in rows]

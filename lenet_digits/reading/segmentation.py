@@ -1,0 +1,552 @@
+"""Cuts the ink of a page into lines, and each line into pieces from which digits are put together.
+
+The method is over-segmentation, as in section IV of LeCun et al. (1998): there are many more cuts
+than digits, and the lattice decides later which of them are right. Lengths count in digit heights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lenet_digits.reading.framing import BOX_SIZE, MARKER, STROKE, Canvas, Floats, frame
+from lenet_digits.reading.page_ink import Box, Page, pen_width, rows_of
+from lenet_digits.reading.pictures import UnreadableImageError
+
+MOST_PARTS = 1000  # separate marks on a page: the limit on time and memory
+MOST_PIECES = 160  # of one line: that is about fifty digits
+MOST_LINES = 150
+MOST_IN_ONE = 5  # pieces of one digit
+SPECK = 0.07  # digit heights: what is smaller than this and than the pen is dirt
+WIDEST = 1.6  # digit heights: of one digit
+LARGEST = 3.0  # digit heights: of one digit, in any direction
+WIDEST_GAP = 0.3  # digit heights: between the pieces of one digit
+CUT_DISTANCE = 0.13  # digit heights: between two cuts
+UNCUT = 0.3  # digit heights: what is no wider is not cut
+MOST_SEVERED = 4.0  # pen widths: a cut through more ink is never right
+SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
+SLANTS = np.arange(-0.4, 0.96, 0.1)  # tangents of the slant of writing that are tried
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """One line of writing, cut into pieces from left to right.
+
+    The line is made level and its writing upright for cutting. Boxes are in those coordinates,
+    while `labels` lies on the page as it is.
+    """
+
+    origin: tuple[int, int]  # left, top of `ink` and `labels` on the page
+    ink: Floats  # (H, W), the line's own ink on the page
+    labels: NDArray[np.int16]  # (H, W), 1 + the piece's number, 0 on the ground
+    boxes: Floats  # (N, 4): left, top, right, bottom of each piece, made upright
+    corners: Ints  # (N, 4): left, top, right, bottom of each piece in `ink`
+    areas: Floats  # (N,) of ink in pixels
+    parts: Ints  # (N,) the number of the connected part that the piece belongs to
+    severed: Floats  # (N,) ink cut at the left side of the piece, in pen widths
+    cells: Ints  # (N,) the number of the cell, -1 outside of cells
+    leans: Floats  # (N,) tangent of the piece's direction less that of the others; right is > 0
+    pen: float  # pixels: width of the strokes
+    height: float  # pixels: of the line's digits
+    top: float  # of the digits, made upright
+    bottom: float
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A connected part of the ink on the page."""
+
+    label: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.right - self.left
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The box's centre: x and y."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+
+def lines_of(page: Page) -> list[Pieces]:
+    """The lines of a page from the top, each cut into pieces."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
+    h = page.digit_height
+    rows, width = page.mask.shape
+    pen = pen_width(page.ink)
+    parts = []
+    for label in range(1, count):
+        x, y, w, tall, area = (int(value) for value in stats[label])
+        small = max(w, tall) < max(SPECK * h, 0.5 * pen) or area < 0.3 * (SPECK * h) ** 2
+        upright = (x <= 2 or x + w >= width - 2) and tall > max(0.7 * h, 3 * w)
+        level = (y <= 2 or y + tall >= rows - 2) and w > max(0.7 * h, 3 * tall)
+        long = max(w, tall) > 1.4 * h and min(w, tall) < 0.5 * h
+        ends = x <= 2 or x + w >= width - 2 or y <= 2 or y + tall >= rows - 2
+        solid = area > 0.75 * w * tall and max(w, tall) > 1.1 * h
+        # A frame, a bar or a shadow at the picture's edge.
+        reaches = upright or level or ((long or solid) and ends)
+        if not small and not reaches and max(w, tall) <= 60 * h:
+            parts.append(Part(label, x, y, x + w, y + tall))
+    if len(parts) > MOST_PARTS:
+        raise UnreadableImageError(
+            f"The picture holds more than {MOST_PARTS} separate marks; cut it to the numbers."
+        )
+    found: list[Pieces] = []
+    for group, slope, cells in _groups(parts, page):
+        if len(found) < MOST_LINES:
+            pieces = _cut(page, np.asarray(labels, np.int32), group, slope, cells)
+            if pieces is not None:
+                found.append(pieces)
+    return found
+
+
+# Lines -------------------------------------------------------------------------------------------
+
+Group = tuple[list[Part], float, list[int]]  # parts, slope of the line, cell of each part
+
+
+def _groups(parts: list[Part], page: Page) -> list[Group]:
+    """The parts of each line, from the top: first those in cells, then the others by baseline."""
+    h = page.digit_height
+    groups: list[tuple[float, Group]] = []
+    rest = parts
+    if page.cells:
+        rest = []
+        inside: dict[int, list[Part]] = {}
+        for part in parts:
+            cell = _cell_at(part.middle, page.cells)
+            if cell < 0:
+                if not _beside_a_cell(part, page.cells, 0.35 * h):
+                    rest.append(part)
+            else:
+                inside.setdefault(cell, []).append(part)
+        for row in rows_of(page.cells):
+            members = [(part, cell) for cell in row for part in inside.get(cell, [])]
+            if members:
+                top = min(page.cells[cell][1] for cell in row)
+                chosen = [part for part, _ in members]
+                groups.append((top, (chosen, 0.0, [cell for _, cell in members])))
+        rest = [part for part in rest if part.height < 3 * h and part.width < 20 * h]
+    for chosen, slope in _by_baseline(rest, h):
+        y = float(np.mean([part.middle[1] for part in chosen]))
+        groups.append((y, (chosen, slope, [-1] * len(chosen))))
+    return [group for _, group in sorted(groups, key=lambda pair: pair[0])]
+
+
+def _cell_at(point: tuple[float, float], cells: list[Box]) -> int:
+    for number, (left, top, right, bottom) in enumerate(cells):
+        if left <= point[0] < right and top <= point[1] < bottom:
+            return number
+    return -1
+
+
+def _beside_a_cell(part: Part, cells: list[Box], near: float) -> bool:
+    """Whether a part outside of all cells lies on a cell's wall: it is the rest of a line."""
+    return any(
+        part.left < right + near
+        and part.right > left - near
+        and part.top < bottom + near
+        and part.bottom > top - near
+        for left, top, right, bottom in cells
+    )
+
+
+def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
+    """The parts of each line and its slope: tall ones first, from the left, then the small ones."""
+    tall = [part for part in parts if part.height >= 0.45 * h]
+    small = [part for part in parts if part.height < 0.45 * h]
+    if not tall:
+        tall, small = parts, []
+    if not tall:
+        return []
+    slope = _slope(tall, h)
+    rows: list[list[Part]] = []
+    for part in sorted(tall, key=lambda part: part.left):
+        shares = [_share_in_common(row[-2:], part, slope) for row in rows]
+        best = max(range(len(rows)), key=shares.__getitem__, default=-1)
+        if best >= 0 and shares[best] >= 0.4:
+            rows[best].append(part)
+        else:
+            rows.append([part])
+    row_of = np.array([number for number, row in enumerate(rows) for _ in row])
+    boxes = np.array([(o.left, o.top, o.right, o.bottom) for row in rows for o in row], np.float64)
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    lower = np.maximum(boxes[:, 3] - boxes[:, 1] - h, 0) / 2
+    for part in small:
+        x, y = part.middle
+        gaps = np.maximum(np.maximum(boxes[:, 0] - part.right, part.left - boxes[:, 2]), 0)
+        off = np.abs(y - middles[:, 1] - slope * (x - middles[:, 0])) - lower
+        distance = np.where((off < 0.95 * h) & (gaps < 2.5 * h), off + 0.3 * gaps, np.inf)
+        nearest = int(distance.argmin())
+        if np.isfinite(distance[nearest]):
+            rows[row_of[nearest]].append(part)
+        elif part.width > 0.25 * h or part.height > 0.25 * h:
+            rows.append([part])
+    return [(row, slope) for row in rows]
+
+
+def _share_in_common(others: list[Part], part: Part, slope: float) -> float:
+    """How much of the lower one's height a part and its neighbours to the left have in common."""
+    total = 0.0
+    for other in others:
+        drop = slope * (part.left + part.right - other.left - other.right) / 2
+        common = min(part.bottom - drop, other.bottom) - max(part.top - drop, other.top)
+        total += common / max(1, min(part.height, other.height))
+    return total / len(others)
+
+
+def _slope(parts: list[Part], h: float) -> float:
+    """The tangent of the lines' climb, from neighbours in a line: at most that of 15 degrees."""
+    boxes = np.array([(part.left, part.top, part.right, part.bottom) for part in parts], np.float64)
+    left, top, right, bottom = boxes.T
+    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+    found = []
+    for number in range(len(parts)):
+        common = np.minimum(bottom, bottom[number]) - np.maximum(top, top[number])
+        lower = np.minimum(bottom - top, bottom[number] - top[number])
+        beside = (left > middles[number, 0]) & (left - right[number] < 1.5 * h)
+        beside = np.flatnonzero(beside & (common > 0.3 * lower))
+        for other in beside[np.argsort(left[beside])][:2]:
+            dx, dy = middles[other] - middles[number]
+            found.append((dx, (bottom[other] - bottom[number]) / dx))
+            found.append((dx, dy / dx))
+    if len(found) < 4:
+        return 0.0
+    widths, slopes = np.array(found).T
+    order = np.argsort(slopes)
+    weights = np.cumsum(widths[order])
+    slope = float(slopes[order][np.searchsorted(weights, weights[-1] / 2)])
+    return float(np.clip(slope, -0.27, 0.27))
+
+
+# Cuts --------------------------------------------------------------------------------------------
+
+
+def _cut(
+    page: Page, labels: NDArray[np.int32], group: list[Part], slope: float, cells: list[int]
+) -> Pieces | None:
+    margin = 2
+    left = max(0, min(part.left for part in group) - margin)
+    top = max(0, min(part.top for part in group) - margin)
+    right = min(page.mask.shape[1], max(part.right for part in group) + margin)
+    bottom = min(page.mask.shape[0], max(part.bottom for part in group) + margin)
+    local = labels[top:bottom, left:right]
+    number_of = np.zeros(int(labels.max()) + 1, np.int32)
+    for number, part in enumerate(group):
+        number_of[part.label] = number + 1
+    owner = number_of[local]  # (H, W), 1 + the number of the part
+    mask = (owner > 0).astype(np.uint8)
+    if not mask.any():
+        return None
+    near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    ink = page.ink[top:bottom, left:right] * near
+    pen = pen_width(ink)
+    h = _line_height(group, page.digit_height)
+    rows, columns = np.nonzero(mask)
+    if len(group) == 1 and group[0].width < 1.2 * h:
+        slope = 0.0
+    centre = mask.shape[1] / 2
+    level = rows - np.rint(slope * (columns - centre)).astype(np.intp)
+    level -= level.min()
+    slant = _slant(columns, level, h)
+    upright = columns + np.rint(slant * (level - level.max() / 2)).astype(np.intp)
+    upright -= upright.min()
+    owners = owner[rows, columns].astype(np.intp) - 1
+    values = ink[rows, columns]
+    merged = _merged(owners, upright, level, len(group), np.array(cells), h)
+    piece_of, part_of, severed = _pieces(merged[owners], upright, level, values, h, pen)
+    count = int(piece_of.max()) + 1
+    if count > MOST_PIECES:  # a line of text, or a texture: one piece, which is no digit
+        piece_of, part_of, severed = piece_of * 0, part_of[:1] * 0, severed[:1] * 0
+        count = 1
+    boxes = _boxes(piece_of, upright, level, count).astype(np.float32)
+    corners = _boxes(piece_of, columns, rows, count)
+    areas = np.bincount(piece_of, minlength=count).astype(np.float32)
+    piece_labels = np.zeros(mask.shape, np.int16)
+    piece_labels[rows, columns] = piece_of + 1
+    cell_of = np.full(count, -1, np.intp)
+    cell_of[piece_of] = np.array(cells)[owners]
+    tops, bottoms = boxes[:, 1], boxes[:, 3]
+    tall = bottoms - tops > 0.6 * h
+    line_top = float(np.median(tops[tall])) if tall.any() else float(tops.min())
+    line_bottom = float(np.median(bottoms[tall])) if tall.any() else float(bottoms.max())
+    return Pieces(
+        (left, top), np.asarray(ink, np.float32), piece_labels, boxes, corners, areas, part_of,
+        severed, cell_of, _leans(piece_of, columns, level, count, tall), pen, h, line_top,
+        line_bottom,
+    )  # fmt: skip
+
+
+def _line_height(group: list[Part], h: float) -> float:
+    """The height of a line's digits: the median of its taller parts."""
+    heights = np.array([part.height for part in group], np.float64)
+    tall = heights[heights > 0.5 * heights.max()]
+    own = float(np.median(tall))
+    return float(np.clip(own, 0.6 * h, 1.6 * h))
+
+
+def _slant(columns: Ints, level: Ints, h: float) -> float:
+    """The tangent of the writing's slant: the shear whose columns are the most uneven."""
+    step = max(1, len(columns) // 4000)
+    x, y = columns[::step], level[::step]
+    best, most = 0.0, 0.0
+    for slant in SLANTS:
+        moved = x + np.rint(slant * y).astype(np.intp)
+        counts = np.bincount(moved - moved.min()).astype(np.float64)
+        counts = np.convolve(counts, np.ones(3))
+        score = float((counts**2).sum()) * (1 - 0.08 * abs(slant))
+        if score > most:
+            best, most = float(slant), score
+    return best
+
+
+def _boxes(owners: Ints, x: Ints, y: Ints, count: int) -> Ints:
+    """Left, top, right and bottom of each owner's pixels: (count, 4)."""
+    boxes = np.empty((count, 4), np.intp)
+    boxes[:, :2] = 1 << 30
+    boxes[:, 2:] = -1
+    np.minimum.at(boxes[:, 0], owners, x)
+    np.minimum.at(boxes[:, 1], owners, y)
+    np.maximum.at(boxes[:, 2], owners, x + 1)
+    np.maximum.at(boxes[:, 3], owners, y + 1)
+    return boxes
+
+
+def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -> Ints:
+    """Parts one above the other count as one: the number of its group for each part.
+
+    A broken stroke, the bar of a 5 or the second point of a colon lies above or below another
+    part.
+    """
+    boxes = _boxes(owners, x, y, count)
+    widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    group = np.arange(count)
+    for one in np.argsort(-widths):  # the widest first
+        if widths[one] > WIDEST * h:
+            continue
+        common = np.minimum(boxes[one, 2], boxes[:, 2]) - np.maximum(boxes[one, 0], boxes[:, 0])
+        gap = np.maximum(boxes[one, 1], boxes[:, 1]) - np.minimum(boxes[one, 3], boxes[:, 3])
+        small = np.maximum(widths, heights) < 0.2 * h
+        apart = small & (boxes[:, 1] > boxes[one, 3] - 0.3 * h) & (common < widths)
+        above = (common >= 0.7 * widths) & (widths <= widths[one]) & (gap < 0.5 * h) & ~apart
+        above &= (cells == cells[one]) & (group == np.arange(count))
+        above[one] = False
+        for other in np.flatnonzero(above):
+            group[group == other] = group[one]
+    return group
+
+
+def _pieces(
+    groups: Ints, x: Ints, y: Ints, values: Floats, h: float, pen: float
+) -> tuple[Ints, Ints, Floats]:
+    """Numbers of pieces by pixel, from the left; the part of each piece; and the ink severed."""
+    names, groups = np.unique(groups, return_inverse=True)
+    count = len(names)
+    boxes = _boxes(groups, x, y, count)
+    widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    wide = (widths > UNCUT * h) & (heights > 0.4 * h)
+    interval = np.zeros(len(x), np.intp)
+    cut_cost: dict[tuple[int, int], float] = {}
+    if wide.any():
+        starts = np.zeros(count, np.intp)
+        position = 1
+        for group in np.flatnonzero(wide):
+            starts[group] = position
+            position += widths[group] + 1
+        strip = np.zeros((int(y.max()) + 1, position), np.float32)
+        chosen = wide[groups]
+        strip_x = x - boxes[groups, 0] + starts[groups]
+        strip[y[chosen], strip_x[chosen]] = np.maximum(values[chosen], 0.3)
+        walls = np.zeros(position, np.bool_)
+        walls[starts[wide] - 1] = True
+        walls[-1] = True
+        strip[:, walls] = 100.0
+        costs, paths = _seams(strip)
+        for group in np.flatnonzero(wide):
+            begin, end = starts[group], starts[group] + widths[group]
+            seeds = _seeds(costs[begin:end], h, pen)
+            own = np.flatnonzero(groups == group)
+            sides = np.zeros(len(own), np.intp)
+            for number, seed in enumerate(seeds):
+                path = paths(begin + seed)
+                sides += strip_x[own] >= path[y[own]]
+                cut_cost[int(group), number + 1] = float(costs[begin + seed]) / pen
+            interval[own] = sides
+    key = groups * 64 + np.minimum(interval, 63)
+    keys, piece = np.unique(key, return_inverse=True)
+    sums = np.bincount(piece, x)
+    areas = np.bincount(piece)
+    order = np.lexsort((sums / areas,))
+    # The pieces of one part stay in the order of its cuts.
+    rank = np.empty(len(keys), np.intp)
+    rank[order] = np.arange(len(keys))
+    part_of = keys // 64
+    severed = np.zeros(len(keys), np.float32)
+    for number, name in enumerate(keys.tolist()):
+        severed[number] = cut_cost.get((name // 64, name % 64), 0.0)
+    return rank[piece], part_of[order], severed[order]
+
+
+def _seams(strip: Floats) -> tuple[Floats, Callable[[int], Ints]]:
+    """The least ink on a seam from top to bottom through each column at half height.
+
+    Returns the cost by column, and a function from a column to the seam's column by row.
+    """
+    height = len(strip)
+    middle = height // 2
+
+    def half(rows: Floats) -> tuple[Floats, NDArray[np.int8]]:
+        """Costs of the paths from the first row to the last, and the steps back."""
+        steps = np.zeros(rows.shape, np.int8)
+        cost = rows[0].copy()
+        for number in range(1, len(rows)):
+            from_left = np.concatenate([[np.float32(1e6)], cost[:-1]]) + SIDESTEP
+            from_right = np.concatenate([cost[1:], [np.float32(1e6)]]) + SIDESTEP
+            best = np.minimum(np.minimum(cost, from_left), from_right)
+            steps[number] = np.where(best == cost, 0, np.where(best == from_left, -1, 1))
+            cost = best + rows[number]
+        return cost, steps
+
+    upper, upper_steps = half(strip[: middle + 1])
+    lower, lower_steps = half(strip[middle:][::-1])
+    costs = upper + lower - strip[middle]
+
+    def path(column: int) -> Ints:
+        found = np.empty(height, np.intp)
+        at = column
+        for row in range(middle, -1, -1):
+            found[row] = at
+            at += int(upper_steps[row, at])
+        at = column
+        for row in range(middle, height):
+            found[row] = at
+            at += int(lower_steps[height - 1 - row, at])
+        return found
+
+    return np.asarray(costs, np.float32), path
+
+
+def _seeds(costs: Floats, h: float, pen: float) -> list[int]:
+    """The columns of the cuts through one part: the cheapest, but never too close together."""
+    distance = max(2, round(CUT_DISTANCE * h))
+    around = cv2.erode(costs[None], np.ones((1, 2 * (distance // 2) + 1), np.uint8))[0]
+    usable = (costs < MOST_SEVERED * pen) & (costs <= around + 1e-3)
+    usable[: max(2, round(0.4 * pen))] = False
+    usable[len(costs) - max(2, round(0.4 * pen)) :] = False
+    most = max(1, round(3.5 * len(costs) / h)) + 1
+    seeds: list[int] = []
+    left = np.where(usable, costs, np.inf)
+    while len(seeds) < most and np.isfinite(left).any():
+        low = left.min()
+        run = np.flatnonzero(left <= low + 1e-3)
+        first = run[0]
+        last = first
+        while last + 1 < len(left) and left[last + 1] <= low + 1e-3:
+            last += 1
+        seed = int((first + last) // 2)
+        seeds.append(seed)
+        left[max(0, seed - distance + 1) : seed + distance] = np.inf
+    return sorted(seeds)
+
+
+def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -> Floats:
+    """The tangent of each piece's long axis against the vertical, less the median of the other
+    tall pieces': above 0 where it leans further to the right than they do."""
+    n = np.bincount(piece, minlength=count).astype(np.float64)
+    mx, my = np.bincount(piece, x) / n, np.bincount(piece, y) / n
+    dx, dy = x - mx[piece], y - my[piece]
+    yy = np.bincount(piece, dy * dy)
+    xy = np.bincount(piece, dx * dy)
+    lean = -xy / np.maximum(yy, 1e-6)  # the shear that makes the piece upright
+    others = np.flatnonzero(tall)
+    found = np.empty(count, np.float32)
+    for number in range(count):
+        rest = lean[others[others != number]]
+        found[number] = lean[number] - (np.median(rest) if len(rest) else 0.2)
+    return found
+
+
+# Candidates --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Runs of neighbouring pieces that may be one digit."""
+
+    spans: Ints  # (M, 2): the first piece, and the one after the last
+    boxes: Floats  # (M, 4): left, top, right, bottom, made upright
+    gaps: Floats  # (M,) digit heights: the widest gap inside
+
+
+def candidates_of(pieces: Pieces) -> Candidates:
+    """All runs of one to `MOST_IN_ONE` neighbouring pieces that are as small as a digit."""
+    h = pieces.height
+    spans, boxes, gaps = [], [], []
+    for first in range(len(pieces.boxes)):
+        left, top, right, bottom = pieces.boxes[first].tolist()
+        widest = 0.0
+        for last in range(first, min(first + MOST_IN_ONE, len(pieces.boxes))):
+            box = pieces.boxes[last].tolist()
+            if pieces.cells[last] != pieces.cells[first]:
+                break
+            widest = max(widest, (box[0] - right) / h)
+            left, top = min(left, box[0]), min(top, box[1])
+            right, bottom = max(right, box[2]), max(bottom, box[3])
+            if last > first and (widest > WIDEST_GAP or right - left > WIDEST * h):
+                break
+            size = max(right - left, bottom - top)
+            if size < 0.2 * h or size > LARGEST * h:
+                continue  # a point, or a drawing
+            spans.append((first, last + 1))
+            boxes.append((left, top, right, bottom))
+            gaps.append(widest)
+    return Candidates(
+        np.array(spans, np.intp).reshape(-1, 2),
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(gaps, np.float32),
+    )
+
+
+def canvas_of(pieces: Pieces, first: int, stop: int) -> Canvas:
+    """The canvas of the pieces from `first` to before `stop`, drawn with the line's pen."""
+    left, top = pieces.corners[first:stop, :2].min(axis=0)
+    right, bottom = pieces.corners[first:stop, 2:].max(axis=0)
+    window = np.s_[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
+    labels = pieces.labels[window]
+    own = ((labels > first) & (labels <= stop)).astype(np.uint8)
+    others = (labels > 0) & (own == 0)
+    near = cv2.dilate(own, np.ones((3, 3), np.uint8))
+    near[others] = 0
+    return frame(_with_pen(pieces.ink[window] * near, pieces.pen))
+
+
+def _with_pen(ink: Floats, pen: float) -> Floats:
+    """The ink as `set_pen` leaves it, but with a pen of known width in pixels."""
+    scale = BOX_SIZE / max(ink.shape)
+    width = pen * scale
+    target = STROKE if width < 0.75 * STROKE else MARKER if width > 1.15 * MARKER else width
+    grow = round((target - width) / 2 / scale)
+    if not grow or -2 * grow >= min(ink.shape):
+        return ink
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
+    if grow > 0:
+        wide = cv2.copyMakeBorder(ink, *(grow,) * 4, cv2.BORDER_CONSTANT, value=0)
+        return np.asarray(cv2.dilate(wide, disc), np.float32)
+    thin = np.asarray(cv2.erode(ink, disc), np.float32)
+    return thin if thin.max() > 0.9 else ink

@@ -1,0 +1,200 @@
+"""What `read` promises: digits in order, no mark lost, blanks in place, and no surprise."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import runpy
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from lenet_digits import Reading, UnreadableImageError, predict, read, read_many
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SINGLE = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".png", ".jpg"))
+PAGE = 640, 240  # width and height in pixels of what is drawn here
+PEN = 9
+
+
+@pytest.fixture(scope="module")
+def number():
+    """Draws the ink of digits; see `examples/make_pictures.py`."""
+    return runpy.run_path(str(EXAMPLES / "make_pictures.py"))["number"]
+
+
+def drawn(number, text, *, page=PAGE, top=70.0, step=100, seed=3):
+    rng = np.random.default_rng(seed)
+    ink = number(text, rng, page=page, left=90, top=top, size=(66, 104), step=step, pen=PEN)
+    return np.asarray(255 * (1 - ink), np.uint8)
+
+
+def digits_of(reading):
+    return [[digit.digit for digit in line.digits] for line in reading.lines]
+
+
+def test_a_number_is_read_in_order_with_boxes_inside_the_picture(number):
+    reading = read(drawn(number, "90217"))
+    assert reading.text == "90217"
+    (line,) = reading.lines
+    lefts = [digit.box[0] for digit in line.digits]
+    assert lefts == sorted(lefts)
+    for left, top, right, bottom in [line.box, *(digit.box for digit in line.digits)]:
+        assert 0 <= left < right <= PAGE[0]
+        assert 0 <= top < bottom <= PAGE[1]
+    for place, digit in enumerate(line.digits):  # each box lies where the digit was drawn
+        middle = (digit.box[0] + digit.box[2]) / 2
+        assert abs(middle - (90 + 100 * place + 33)) < 30
+        assert 0 <= digit.confidence <= 1
+    assert 0 <= line.confidence <= 1
+    assert line.text not in {other.text for other in line.alternatives}
+
+
+def test_leading_zeros_are_kept(number):
+    assert read(drawn(number, "00510")).text == "00510"
+
+
+@pytest.mark.parametrize(
+    ("text", "mark", "kind", "expected"),
+    [
+        ("12 5", (280, 172, 268, 196), "point", "12·5"),  # a comma
+        ("12 5", (290, 168, 290, 169), "point", "12·5"),
+        (" 64 ", (100, 120, 150, 120), "dash", "·64"),  # a minus
+        ("64 2", (300, 122, 352, 120), "dash", "64·2"),
+    ],
+)
+def test_a_mark_is_never_lost(number, text, mark, kind, expected):
+    picture = drawn(number, text)
+    digits = "".join(text.split())
+    assert "·" not in read(picture).text  # the twin: without the mark there is none
+    cv2.line(picture, mark[:2], mark[2:], 0, PEN + 2)
+    reading = read(picture)
+    assert reading.text == expected
+    assert "".join(char for char in reading.text if char.isdigit()) == digits
+    (found,) = reading.lines[0].marks
+    assert found.kind == kind
+    assert found.box[0] <= (mark[0] + mark[2]) / 2 <= found.box[2]
+
+
+def test_a_slash_between_digits_is_not_a_1(number):
+    reading = read(drawn(number, "24/98"))
+    assert reading.text == "24·98"
+    assert read(drawn(number, "24198")).text == "24198"
+
+
+def test_a_wide_gap_is_a_space_and_a_line_is_a_line(number):
+    page = PAGE[0], 480
+    both = np.minimum(
+        drawn(number, "31 42", page=page, top=60), drawn(number, "505", page=page, top=300)
+    )
+    assert read(both).text == "31 42\n505"
+
+
+@pytest.mark.parametrize("path", SINGLE, ids=lambda path: path.name)
+def test_one_digit_is_read_as_predict_reads_it(path):
+    reading = read(path)
+    assert digits_of(reading) == [[int(path.name[0])]]
+    assert reading.lines[0].digits[0].prediction == predict(path)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_number_of_digits_can_be_told(count):
+    reading = read(EXAMPLES / "numbers" / "853-touching.png", digits=count)
+    assert [len(line.digits) for line in reading.lines] == [count]
+
+
+def test_blank_cells_are_kept_in_place():
+    reading = read(EXAMPLES / "numbers" / "5073-boxed.png")
+    assert [cell.text for cell in reading.cells] == ["", "5", "0", "7", "3"]
+    assert [(cell.row, cell.column) for cell in reading.cells] == [(0, n) for n in range(5)]
+    assert reading.text == "5073"
+    assert not read(EXAMPLES / "numbers" / "2024-drawn.png").cells
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_page_scanned_sideways_is_turned(turns):
+    with Image.open(EXAMPLES / "numbers" / "page.png") as file:
+        upright = np.asarray(file.convert("RGB"))
+    reading = read(np.ascontiguousarray(np.rot90(upright, turns)))
+    assert reading.text == read(upright).text
+    assert reading.turned == 90 * turns
+    assert read(upright).turned == 0
+
+
+@pytest.mark.parametrize("picture", [np.full((200, 300), 255, np.uint8), np.zeros((90, 90, 4))])
+def test_a_blank_picture_gives_an_empty_reading(picture):
+    assert read(picture) == Reading()
+    assert read(picture).text == ""
+
+
+def test_what_is_not_a_picture_raises(tmp_path):
+    path = tmp_path / "not a picture.png"
+    path.write_bytes(b"digits")
+    with pytest.raises(UnreadableImageError):
+        read(path)
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        read(np.zeros((28, 28)), digits=0)
+
+
+def test_words_hold_no_digits():
+    page = np.full((160, 700), 255, np.uint8)
+    cv2.putText(page, "measurement", (40, 100), cv2.FONT_HERSHEY_SIMPLEX, 2.5, 0, 5)
+    assert read(page).lines == ()
+
+
+def test_many_pictures_are_read_in_order_and_the_error_comes_at_its_picture(number):
+    pictures = [drawn(number, "18"), np.full((50, 50), 255, np.uint8), drawn(number, "27"), b"?"]
+    readings = read_many(iter(pictures))
+    assert [next(readings).text for _ in range(3)] == ["18", "", "27"]
+    with pytest.raises(UnreadableImageError):
+        next(readings)
+
+
+def test_a_reading_cannot_change_and_fits_into_json(number):
+    reading = read(drawn(number, "46"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        reading.lines = ()
+    copy = json.loads(json.dumps(reading.to_dict()))
+    assert copy["text"] == "46"
+    assert [digit["digit"] for digit in copy["lines"][0]["digits"]] == [4, 6]
+
+
+def test_an_open_file_is_read_as_its_path_is():
+    path = EXAMPLES / "1-ballpoint.png"
+    with path.open("rb") as file:
+        assert read(file) == read(path)
+
+
+def hostile_pictures():
+    rng = np.random.default_rng(0)
+    dots = np.full((2000, 2000), 255, np.uint8)
+    for y in range(10, 2000, 20):
+        for x in range(10, 2000, 20):
+            cv2.circle(dots, (x, y), 5, 0, -1)
+    hatched = np.full((1500, 1500), 255, np.uint8)
+    for x in range(-1500, 3000, 12):
+        cv2.line(hatched, (x, 0), (x + 1500, 1500), 0, 2)
+        cv2.line(hatched, (x, 0), (x - 1500, 1500), 0, 2)
+    text = np.full((1800, 1800), 255, np.uint8)
+    for y in range(30, 1800, 30):
+        letters = "".join(chr(97 + int(letter)) for letter in rng.integers(0, 26, 120))
+        cv2.putText(text, letters, (5, y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 0, 2)
+    return {
+        "noise": rng.integers(0, 256, (1500, 1500), dtype=np.uint8),
+        "dots": dots,
+        "hatched": hatched,
+        "text": text,
+    }
+
+
+@pytest.mark.parametrize(("name", "picture"), hostile_pictures().items())
+def test_a_hostile_picture_is_answered_or_refused_in_bounded_time(name, picture):
+    start = time.process_time()
+    with contextlib.suppress(UnreadableImageError):
+        assert isinstance(read(picture), Reading), name
+    assert time.process_time() - start < 6  # 2 s on a quiet machine
