@@ -69,7 +69,7 @@ def _reader(source: str) -> gr.HTML:
     )
 
 
-# How each reader's script begins. Gradio makes the second tab's reader when that tab is first opened:
+# How each reader's script begins. Gradio makes the second reader when its tab is first opened:
 # a picture that is dropped on the first tab waits for it.
 START = {
     "pad": """
