@@ -19,7 +19,6 @@ from lenet_digits.reading.prediction import (
     Prediction,
     likeliest,
     percent,
-    predict,
     predict_steps,
 )
 from lenet_digits.storage.files import WeightsError
@@ -35,8 +34,8 @@ SURE = 0.9  # probability from which the second digit is not worth a mention
 
 
 def for_programs(picture: bytes, model: LeNet5 | None = None) -> dict[str, Any]:
-    """The answer to a picture file as `Prediction.to_dict` has it; raises as `predict` does."""
-    return predict(picture, model=model).to_dict()
+    """The numbers in a picture file as `Reading.to_dict` has them; raises as `read` does."""
+    return read(picture, model=model).to_dict()
 
 
 def for_page(picture: bytes, model: LeNet5 | None = None) -> dict[str, Any]:
@@ -170,7 +169,7 @@ def digit_of(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
 
 
 _ABOUT_STEPS = {
-    "Picture": "as it was read, upright",
+    "Picture": "upright, cut to the page that carries the ink",
     "Contrast": "light evened out, ink bright",
     "Ink": "what is taken for the digit, in its box",
     "Canvas": "scaled and centred as MNIST did",

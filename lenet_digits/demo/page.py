@@ -19,6 +19,7 @@ import gradio as gr
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES, from_data_url
 from lenet_digits.demo.routes import example_pictures
+from lenet_digits.reading.numbers import Reading, read
 from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
 from lenet_digits.reading.prediction import Prediction, predict
 from lenet_digits.storage.shipped import weights_directory
@@ -187,19 +188,27 @@ def _metrics() -> Metrics | None:
 # API -------------------------------------------------------------------------------------------
 
 
-def _api(read: Callable[[ImageInput], Prediction]) -> None:
-    """The two endpoints that programs may call; there are no others."""
+def _api(
+    predicted: Callable[[ImageInput], Prediction], reading: Callable[[ImageInput], Reading]
+) -> None:
+    """The three endpoints that programs may call; there are no others."""
 
     def predict_image(image: bytes | None) -> dict[str, Any]:
         try:
-            return read(image or b"").to_dict()
+            return predicted(image or b"").to_dict()
         except (NoInkError, UnreadableImageError) as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     def predict_drawing(drawing: str) -> dict[str, Any]:
         try:
-            return read(from_data_url(drawing)).to_dict()
+            return predicted(from_data_url(drawing)).to_dict()
         except (NoInkError, UnreadableImageError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    def read_image(image: bytes | None) -> dict[str, Any]:
+        try:
+            return reading(image or b"").to_dict()
+        except UnreadableImageError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     image = gr.File(label="image", type="binary", visible=False)
@@ -214,15 +223,25 @@ def _api(read: Callable[[ImageInput], Prediction]) -> None:
     drawing = gr.Textbox(label="drawing", visible=False)
     result = gr.JSON(label="answer", visible=False)
     result.api_info = lambda: ANSWER_SCHEMA
-    for function, source, description in (
-        (predict_image, image, "Reads the digit in a picture file."),
+    numbers = gr.JSON(label="reading", visible=False)
+    numbers.api_info = lambda: READING_SCHEMA
+    for function, source, target, description in (
+        (predict_image, image, result, "Reads the digit in a picture file."),
         (
             predict_drawing,
             drawing,
+            result,
             "Reads a drawing sent as a data URL, as a canvas makes it: 2 MB at most.",
         ),
+        (
+            read_image,
+            image,
+            numbers,
+            "Reads all numbers in a picture file: lines, pages, forms. Boxes are left, top, right "
+            "and bottom in pixels of the upright picture.",
+        ),
     ):
-        gr.on([], function, source, result, api_name=function.__name__, api_description=description)
+        gr.on([], function, source, target, api_name=function.__name__, api_description=description)
 
 
 ANSWER_SCHEMA = {
@@ -233,6 +252,31 @@ ANSWER_SCHEMA = {
         "is_digit": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
         "outlier_score": {"anyOf": [{"type": "number"}, {"type": "null"}]},
         "probabilities": {"type": "array", "items": {"type": "number"}},
+    },
+}
+NUMBER, INTEGER, TEXT = {"type": "number"}, {"type": "integer"}, {"type": "string"}
+BOX = {"type": "array", "items": INTEGER}
+
+
+def _list_of(**properties: Any) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "object", "properties": properties}}
+
+
+READING_SCHEMA = {  # of `Reading.to_dict`
+    "type": "object",
+    "properties": {
+        "text": TEXT,
+        "turned": INTEGER,
+        "lines": _list_of(
+            text=TEXT,
+            confidence=NUMBER,
+            box=BOX,
+            digits=_list_of(digit=INTEGER, confidence=NUMBER, box=BOX, prediction=ANSWER_SCHEMA),
+            marks=_list_of(kind=TEXT, box=BOX),
+            alternatives=_list_of(text=TEXT, confidence=NUMBER),
+        ),
+        "cells": _list_of(text=TEXT, row=INTEGER, column=INTEGER, box=BOX),
+        "marks": _list_of(kind=TEXT, box=BOX),
     },
 }
 
@@ -249,6 +293,9 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
 
     def predicted(picture: ImageInput) -> Prediction:
         return predict(picture, model=model)
+
+    def numbers(picture: ImageInput) -> Reading:
+        return read(picture, model=model)
 
     before = os.environ.get(TELEMETRY)
     with gr.Blocks(
@@ -283,7 +330,7 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
             ),
             apply_default_css=False,
         )
-        _api(predicted)
+        _api(predicted, numbers)
     _explain_refusals(demo)
     return demo
 

@@ -22,6 +22,7 @@ from starlette.staticfiles import NotModifiedResponse
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
+from lenet_digits.storage.files import WeightsError
 from lenet_digits.storage.shipped import examples_directory
 
 MAX_THREADS = 4  # pictures decoded at once: a large one takes up to 250 MB of memory
@@ -78,7 +79,7 @@ class Routes:
         self.waiting += 1
         try:
             return JSONResponse(await self._in_a_thread(request, answer, picture))
-        except (NoInkError, UnreadableImageError) as error:
+        except (NoInkError, UnreadableImageError, WeightsError) as error:
             return JSONResponse({"detail": str(error)}, 422)
         finally:
             self.waiting -= 1
@@ -99,7 +100,7 @@ class Routes:
             group.start_soon(watch)
             try:
                 outcome = await run_sync(answer, picture, limiter=self.limiter)
-            except (NoInkError, UnreadableImageError) as error:
+            except (NoInkError, UnreadableImageError, WeightsError) as error:
                 outcome = error  # raised below: the group would wrap it
             group.cancel_scope.cancel()
         if outcome is None:

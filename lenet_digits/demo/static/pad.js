@@ -8,6 +8,7 @@ const MARGIN = 14; // pixels of transparent margin around it, 5 %: ink at the ed
 const GRID = 28; // steps of the keyboard's pen over the height of the pad
 const MID_STROKE = 100; // milliseconds between questions while the pen is down
 const INK = "#16213a";
+const PAPER = 0.15; // share of the way from paper to ink up to which an example's pixel is paper
 
 function makePad(element, engine) {
   const $ = (selector) => element.querySelector(selector);
@@ -329,11 +330,17 @@ function makePad(element, engine) {
       const [w, h] = [bitmap.width * scale, bitmap.height * scale];
       context.drawImage(bitmap, (HEIGHT - w) / 2, (HEIGHT - h) / 2, w, h);
       const pixels = context.getImageData(0, 0, HEIGHT, HEIGHT);
-      for (let i = 0; i < pixels.data.length; i += 4) {
-        const [red, green, blue, alpha] = pixels.data.subarray(i, i + 4);
-        const light = 0.299 * red + 0.587 * green + 0.114 * blue;
-        pixels.data.set([0x16, 0x21, 0x3a, alpha * (1 - light / 255)], i);
-      }
+      const lightOf = ([red, green, blue, alpha]) =>
+        255 - (alpha / 255) * (255 - (0.299 * red + 0.587 * green + 0.114 * blue));
+      const lights = [];
+      for (let i = 0; i < pixels.data.length; i += 4) lights.push(lightOf(pixels.data.subarray(i, i + 4)));
+      const sorted = lights.filter((_, at) => pixels.data[4 * at + 3]).sort((a, b) => a - b);
+      const [dark, paper] = [sorted[0], Math.min(255, sorted[Math.floor(sorted.length / 2)])];
+      const white = Math.max(paper - (paper - dark) * PAPER, dark + 1);
+      lights.forEach((light, at) => {
+        const share = Math.min(1, Math.max(0, (white - light) / (white - dark)));
+        pixels.data.set([0x16, 0x21, 0x3a, 255 * share], 4 * at);
+      });
       context.putImageData(pixels, 0, 0);
       add({ clear: true, picture: layer });
     }),
