@@ -50,7 +50,7 @@ from lenet_digits.cli.rows import STDIN, failed
 if TYPE_CHECKING:
     from lenet_digits.cli.lines import Explained
 
-WRITERS = {".csv": write_csv, ".json": write_json}
+WRITERS = {".csv": write_csv, ".json": write_json, ".txt": write_table}
 
 
 def add_read(commands: Any) -> None:
@@ -128,7 +128,11 @@ def _read(
     if weights is not None:
         options["model"] = _model(weights)
     if write is None:
-        write = WRITERS.get(output.suffix.lower() if output else "", write_table)
+        write = WRITERS.get(output.suffix.lower() if output else ".txt")
+    if write is None:
+        raise ValueError(
+            f"--output {output} must end in .csv, .json or .txt, or give --csv or --json."
+        )
     explained: Explained = []
     lines: list[LineRow] = []
     counts: Counter[str] = Counter()

@@ -142,6 +142,7 @@ for name, header in {
     request(
         f"form to the page, {name}", "POST", f"{API}/component_server", content=b"x", headers=header
     )
+    request(f"form to be read, {name}", "POST", "/read", content=b"--x\r\n\r\nx", headers=header)
 
 call("drawing: no data URL", "predict_drawing", "x")
 call("drawing: a link", "predict_drawing", "http://127.0.0.1/7.png")
@@ -243,7 +244,8 @@ async def large_file(app: App) -> str:
     return str(reply.status_code)
 
 
-for place in ("call/predict_drawing", "queue/join", "component_server", "upload", "cancel"):
+for place in ("call/predict_drawing", "queue/join", "component_server", "upload", "cancel",
+              "../read"):  # fmt: skip
 
     async def declared(app: App, place: str = place) -> str:
         head = f"POST {API}/{place} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
