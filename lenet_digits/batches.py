@@ -1,6 +1,7 @@
 """Turns batches of pictures, as engines for large data hand them over, into columns of answers.
 
-It is made for Ray Data's ``map_batches``, imports no such engine, and will do for others.
+It depends on none of these engines: it is made for Ray Data's ``map_batches``, and works with
+others.
 """
 
 from __future__ import annotations
@@ -62,9 +63,9 @@ class BatchPredictor:
         self.column, self.method = column, method
         self.model = None
         if weights is not None:
-            from lenet_digits.model import load_model
+            import lenet_digits
 
-            self.model = load_model(weights)
+            self.model = lenet_digits.load_model(weights)
 
     def __call__(self, batch: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, Any]:
         """The batch without its pictures, and with a prediction of each.

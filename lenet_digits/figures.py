@@ -197,7 +197,7 @@ def _bars(axes: Axes, prediction: Prediction) -> None:
 def _verdict(prediction: Prediction) -> str:
     best = f"{prediction.digit} at {percent(prediction.confidence)}"
     if prediction.is_digit is False:
-        return f"not a digit (if it were: {best})"
+        return f"not a digit (closest: {best})"
     return best if prediction.is_digit else f"{best} (whether it is a digit: unknown)"
 
 

@@ -155,7 +155,7 @@ def push(
     The weights that this version of the package ships are tagged with it.
 
     Args:
-        repo: "owner/name", made if there is none.
+        repo: "owner/name"; created if it does not exist.
         folder: of the weights; the shipped ones by default.
         digits: see `check_weights`.
         private: whether a repository made here is.
@@ -217,11 +217,14 @@ def push_space(
 ) -> str:
     """Upload the app to a Space on the Hub; returns the commit's hash.
 
+    It uploads README.md, app.py, requirements.txt and the folders lenet_digits, weights and
+    examples, and nothing else.
+
     Args:
-        repo: "owner/name", made if there is none.
+        repo: "owner/name"; created if it does not exist.
         source: a checkout of the project.
         private: whether a Space made here is.
-        hardware: of a Space made here, as the Hub names it, say "zero-a10g".
+        hardware: for a new Space, as the Hub names it, for example "zero-a10g".
         token: that may write there; the one that ``hf auth login`` stored by default.
 
     Raises:
@@ -440,7 +443,7 @@ def weaknesses(metrics: Metrics) -> list[str]:
         kinds = {k: v for k, v in refusal.items() if k not in ("all", "digits", "AUROC") and v < 1}
         worst = sorted(kinds.items(), key=lambda item: item[1])[:4]
         shares = (f"{_words(kind).replace('-', ' ')} {1 - share:.0%}" for kind, share in worst)
-        found.append(f"What is no digit and yet passes for one: {', '.join(shares)}.")
+        found.append(f"Pictures of other things that it takes for digits: {', '.join(shares)}.")
     if metrics.mnist_c:
         worst_kinds = sorted((r.pipeline, _words(kind)) for kind, r in metrics.mnist_c.items())[:3]
         shares = (f"{kind} ({share:.1%})" for share, kind in worst_kinds)

@@ -63,7 +63,7 @@ def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
         if number < lowest or (highest is not None and number > highest):
-            raise argparse.ArgumentTypeError(f"it is {number}; it must be {wanted}")
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {number}")
         return number
 
     return parsed

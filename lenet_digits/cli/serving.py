@@ -16,7 +16,7 @@ def add_app(commands: Any) -> None:
     )
     parser.add_argument(
         "--host",
-        help="address to listen on (default: 127.0.0.1, for this machine alone; 0.0.0.0 lets other "
+        help="address to listen on (default: 127.0.0.1, only for this machine; 0.0.0.0 lets other "
         "devices of the network in)",
     )
     parser.add_argument(
@@ -29,6 +29,9 @@ def add_app(commands: Any) -> None:
 
 
 def _app(**options: Any) -> int:
+    from lenet_digits.demo.address import check_environment
+
+    check_environment()
     from lenet_digits.demo.server import launch
 
     launch(**options)
@@ -66,8 +69,8 @@ def add_push_space(commands: Any) -> None:
     )
     parser.add_argument(
         "--hardware", metavar="NAME",
-        help="of a Space made here, say zero-a10g (default: the free CPU, which the Hub gives to "
-        "subscribers alone)",
+        help="hardware for a new Space, for example zero-a10g (default: the free CPU, which the "
+        "Hub gives only to subscribers)",
     )  # fmt: skip
     parser.set_defaults(run=_push_space)
 
@@ -81,9 +84,11 @@ def _push_space(*, repo: str, **options: Any) -> int:
 
 
 def _add_repository(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("repo", metavar="OWNER/NAME", help="repository, made if there is none")
     parser.add_argument(
-        "--private", action="store_true", help="make it private, if it is made here"
+        "repo", metavar="OWNER/NAME", help="repository; created if it does not exist"
+    )
+    parser.add_argument(
+        "--private", action="store_true", help="make it private, if it is created here"
     )
 
 

@@ -1,4 +1,4 @@
-"""Starts the command as a program of its own: listens to Ctrl-C, mends its streams, and runs it."""
+"""Starts the command as a program of its own: hears Ctrl-C, opens closed streams, and runs it."""
 
 from __future__ import annotations
 

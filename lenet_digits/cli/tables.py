@@ -30,10 +30,10 @@ def write_table(rows: Iterable[Row], file: TextIO) -> None:
         if row.prediction is not None:
             digit, confidence = str(row.prediction.digit), percent(row.prediction.confidence)
             if row.status == "not_a_digit":
-                reason = row.prediction.reason or f"not a digit; if it were: {digit}"
+                reason = row.prediction.reason or f"not a digit; closest: {digit}"
                 digit, remark = "-", f"  ({reason})"
             elif row.status == "unknown":
-                remark = "  (if it is a digit: these weights cannot tell)"
+                remark = "  (may not be a digit: these weights cannot tell)"
             if row.prediction.discarded >= WORTH_MENTION:
                 remark += f"  ({percent(row.prediction.discarded)} of the ink left aside)"
         file.write(f"{heading}{digit:>5}  {confidence:>10}  {printable(row.name)}{remark}\n")

@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-HOST = "127.0.0.1"  # this machine alone
+HOST = "127.0.0.1"  # only this machine
 FIRST_PORT, TRIED_PORTS = 7860, 100  # the same as Gradio's
 EVERY_NETWORK = ("0.0.0.0", "::")  # hosts that stand for all addresses of this machine
 OUTSIDE = ("192.0.2.1", 9)  # an address for documentation (RFC 5737); nothing is sent there
@@ -31,14 +31,15 @@ def choose_address(host: str | None, port: int | None) -> tuple[str, int]:
 
     Raises AddressError.
     """
-    host = (host or os.environ.get("GRADIO_SERVER_NAME") or HOST).strip("[]")
+    host = host or os.environ.get("GRADIO_SERVER_NAME") or HOST
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
     asked = os.environ.get("GRADIO_SERVER_PORT") if port is None else str(port)
     if not asked:
         ports = range(FIRST_PORT, FIRST_PORT + TRIED_PORTS)
-    elif asked.isdecimal() and 1 <= int(asked) <= 65535:
-        ports = range(int(asked), int(asked) + 1)
     else:
-        raise AddressError(f"The port is {asked}; it must be a number from 1 to 65535.")
+        number = _checked_port("The port", asked)
+        ports = range(number, number + 1)
     for number in ports:
         if _is_free(host, number):
             return host, number
@@ -46,6 +47,22 @@ def choose_address(host: str | None, port: int | None) -> tuple[str, int]:
     raise AddressError(
         f"{taken} in use: end the program that uses it, or choose another port with --port."
     )
+
+
+def check_environment() -> None:
+    """Check what Gradio reads from the environment as it is imported: it would end in a traceback.
+
+    Raises AddressError.
+    """
+    asked = os.environ.get("GRADIO_SERVER_PORT")
+    if asked is not None:
+        _checked_port("The environment variable GRADIO_SERVER_PORT", asked)
+
+
+def _checked_port(name: str, asked: str) -> int:
+    if not (asked.isdecimal() and len(asked) <= 5 and 1 <= int(asked) <= 65535):
+        raise AddressError(f"{name} is {asked or 'empty'}; it must be a number from 1 to 65535.")
+    return int(asked)
 
 
 def _is_free(host: str, port: int) -> bool:
@@ -62,7 +79,7 @@ def _is_free(host: str, port: int) -> bool:
             return False
         if error.errno == errno.EACCES:
             raise AddressError(
-                f"Port {port} is for administrators; choose one from 1024 on with --port."
+                f"Only an administrator may use port {port}; choose one from 1024 on with --port."
             ) from None
         raise _not_ours(host) from None
     except UnicodeError:  # a name that no host can have
@@ -72,7 +89,7 @@ def _is_free(host: str, port: int) -> bool:
 
 def _not_ours(host: str) -> AddressError:
     return AddressError(
-        f"The host {host} is not an address of this machine: use {HOST} for this machine alone, "
+        f"The host {host} is not an address of this machine: use {HOST} for only this machine, "
         f"or {EVERY_NETWORK[0]} for other devices as well."
     )
 

@@ -23,8 +23,8 @@ Canvas: TypeAlias = Floats  # (28, 28), ink 1 on background 0
 def set_pen(ink: Floats) -> Floats:
     """The ink as a pen would have drawn it whose strokes are MNIST's on the canvas.
 
-    Hairlines are thickened to `STROKE`, lest they vanish, and markers thinned to `MARKER`, lest
-    they close the loops; what lies between is left as it is.
+    Hairlines are thickened to `STROKE`, so that they do not vanish. Markers are thinned to
+    `MARKER`, so that they do not close the loops. Pens in between are left as they are.
     """
     top, bottom, left, right = bounds(ink)
     digit = ink[top:bottom, left:right]

@@ -336,7 +336,7 @@ def _from_array(image: Any, fine_size: int) -> Bytes:
         raise
     except Exception as error:  # sparse, without data, another library's
         raise UnreadableImageError(
-            f"A {type(image).__name__} that NumPy cannot read is no picture: {_in_one_line(error)}."
+            f"NumPy cannot read this {type(image).__name__} as an array: {_in_one_line(error)}."
         ) from None
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
@@ -396,7 +396,7 @@ def _to_bytes(values: NDArray[Any]) -> Bytes:
     elif low >= 0 and values.dtype.kind in "ui" and high <= 65535:
         scale = 255 / 65535
     else:  # normalised floats, say: only the differences carry meaning
-        low, high = low / 2, high / 2  # lest they overflow
+        low, high = low / 2, high / 2  # so that they do not overflow
         scale, shifted = 255 / max(high - low, 1e-9), True
     pixels = np.empty(values.shape, np.uint8)
     rows = 2**20 * len(values) // values.size + 1

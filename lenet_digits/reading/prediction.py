@@ -50,7 +50,8 @@ class Prediction:
     Attributes:
         probabilities: of the digits 0 to 9, calibrated; ten numbers in [0, 1] that sum to 1.
         outlier_score: how unlike a digit the picture is, 0 or more; above 1 it is refused. None
-            where the weights cannot tell, as they never learned what is not a digit.
+            where the weights cannot tell, because they were never trained on pictures of other
+            things.
         reason: why the picture is refused, where more is known than that it is not a digit:
             "several digits".
         discarded: the share of the picture's ink, in [0, 1], that was left aside as not part of the
@@ -213,11 +214,17 @@ def predict_many(
             f"predict_many takes several pictures, in a list, say, and got one "
             f"{type(images).__name__}. Read one picture with predict."
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    try:
+        pictures = iter(images)
+    except TypeError:
+        raise TypeError(
+            f"predict_many takes several pictures, in a list, say, and got {type(images).__name__}."
+        ) from None
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}; it must be a whole number of 1 or more.")
     if on_error not in ("raise", "return"):
         raise ValueError(f'on_error is {on_error!r}; it must be "raise" or "return".')
-    return _answers(iter(images), model, batch_size, method, on_error)
+    return _answers(pictures, model, batch_size, method, on_error)
 
 
 def _answers(

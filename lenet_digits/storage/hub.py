@@ -99,7 +99,10 @@ def fetch(
         url = hf_hub_url(repo, filename, revision=wanted)
         found = get_hf_file_metadata(url, token=token, timeout=timeout)
         if found.commit_hash is None:
-            raise HubError("what answers is no Hugging Face Hub, perhaps a proxy or a login page")
+            raise HubError(
+                "the server that answered is not the Hugging Face Hub, perhaps a proxy or a login "
+                "page"
+            )
         if found.size is not None and found.size > MAX_BYTES:
             raise HubError(f"it has {found.size:,} bytes; LeNet-5's weights take about 250,000")
         path = hf_hub_download(
@@ -157,7 +160,7 @@ def upload(
 
     Args:
         folder: with the files, no others.
-        repo: "owner/name"; made if there is none.
+        repo: "owner/name"; created if it does not exist.
         repo_type: "model" or "space" (a Gradio one).
         private: whether a repository made here is; the owner's default where not said.
         token: as in ``huggingface_hub.HfApi``.
@@ -204,7 +207,7 @@ def upload(
 def _count_download(repo: str, revision: str, token: str | bool | None, timeout: float) -> None:
     """Have the Hub count the download, in a thread that nobody waits for.
 
-    Whether it does is nothing to the caller: the Hub may have no such file, or not answer.
+    The caller does not need the result: the Hub may have no such file, or not answer.
     """
 
     def ask() -> None:
@@ -281,5 +284,5 @@ def _reason(error: Exception, timeout: float = TIMEOUT) -> str:
     if status is not None:
         return f"the Hub answered with the error {status}; try again later"
     if "Connect" in type(error).__name__:
-        return "the Hub cannot be reached; look to the network"
+        return "the Hub cannot be reached; check your network connection"
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -254,6 +254,10 @@ class Metrics:
         """
         try:
             return cls.parse(path.read_text("utf-8"))
+        except UnicodeDecodeError:
+            raise MetricsError(
+                f"{path} does not hold the metrics of a training run: it is not UTF-8 text."
+            ) from None
         except ValueError as error:
             raise MetricsError(
                 f"{path} does not hold the metrics of a training run: {error}."
@@ -266,6 +270,10 @@ class Metrics:
             value = json.loads(text)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"it is not JSON in line {error.lineno}") from None
+        except ValueError:  # Python's limit
+            raise ValueError("a number in it has too many digits") from None
         metrics: Metrics = _checked(value, cls, "")
         return metrics
 
@@ -311,10 +319,11 @@ def _checked(value: Any, wanted: Any, name: str) -> Any:
 
 def _checked_fields(value: Any, wanted: type[Any], name: str) -> Any:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{name or 'all of it'} is {_shortened(value)}")
+        holder = f"{name} is" if name else "the file holds"
+        raise ValueError(f"{holder} {_shortened(value)}, not an object")
     hints = get_type_hints(wanted)
     if unknown := sorted(set(value) - set(hints)):
-        raise ValueError(f"{_shortened(unknown[0])} in {name or 'it'} is not known here")
+        raise ValueError(f"{name or 'it'} has an unknown field {_shortened(unknown[0])}")
     found = {}
     for each in fields(wanted):
         inner = f"{name}: {each.name}" if name else each.name

@@ -1,7 +1,7 @@
 """What a hostile stranger sends the app, by name: `ATTACKS`. Each must come to what `REFUSED` says.
 
 Knows nothing of how the app defends itself. ``benchmarks.hostile`` sends these among the requests
-of others, ``tests/test_app_security.py`` one after another.
+of others, ``tests/demo/test_app_security.py`` one after another.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ JSON = {"content-type": "application/json"}
 for number, path in enumerate(
     (
         "/etc/passwd", "../../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd",
-        "app.py", "pyproject.toml", "lenet_digits/demo.py", "examples/../app.py", "//etc/passwd",
+        "app.py", "pyproject.toml", "lenet_digits/demo/page.py", "examples/../app.py",
+        "//etc/passwd",
         "examples/7-corner.png", "file:///etc/passwd", "http://169.254.169.254/latest", "%00",
         "https://example.com/", "uploads/", "C:%5CWindows%5Cwin.ini",
     )

@@ -112,7 +112,7 @@ def test_what_is_no_digit_is_said_to_be_none(capsys, monkeypatch):
     assert entry.main(["predict", str(SEVEN)]) == 0
     line = capsys.readouterr().out.splitlines()[1]
     assert line.startswith("    - ")
-    assert line.endswith("(not a digit; if it were: 7)")
+    assert line.endswith("(not a digit; closest: 7)")
 
 
 def cli_prediction(outlier_score):

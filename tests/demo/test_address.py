@@ -55,6 +55,27 @@ def test_a_port_in_the_environment_is_judged_the_same(monkeypatch: pytest.Monkey
     assert choose_address("localhost", None) == ("localhost", 7999)
 
 
+@pytest.mark.parametrize("port", ["abc", "", "99999", "9" * 5000])
+def test_the_command_judges_the_environment_before_gradio_does(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = os.environ | {"GRADIO_SERVER_PORT": port}
+    result = subprocess.run(
+        [sys.executable, "-m", "lenet_digits", "app"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "GRADIO_SERVER_PORT is" in line
+    assert line.endswith("it must be a number from 1 to 65535.")
+
+
+@pytest.mark.parametrize("host", ["[::1", "::1]", "["])
+def test_half_a_pair_of_brackets_is_not_a_host(host: str) -> None:
+    with pytest.raises(AddressError, match="not an address of this machine"):
+        choose_address(host, None)
+
+
 @pytest.mark.parametrize("host", [None, "0.0.0.0"])
 def test_a_taken_port_is_refused_with_what_to_do(host: str | None) -> None:
     with taken_port() as port:

@@ -35,6 +35,17 @@ def batch() -> dict[str, Any]:
     return {"path": np.array([f"{n}.png" for n in range(5)]), "bytes": column(contents)}
 
 
+def test_without_torch_weights_say_what_to_install() -> None:
+    code = (
+        "import sys\nsys.modules['torch'] = None  # as in the light installation\n"
+        "from lenet_digits import BatchPredictor\nBatchPredictor(weights='x')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.stderr.endswith("Install everything: pip install lenet-digits\n")
+
+
 def test_each_picture_gets_the_prediction_that_it_gets_alone(batch: dict[str, Any]) -> None:
     answers = BatchPredictor()(batch)
     assert list(answers) == [

@@ -203,7 +203,7 @@ def test_the_card_tells_more_where_more_was_measured(weights: Path) -> None:
         "1 as 7 (3 of 50)",
         "| test digits | 0.0012 |",
         "| symbol | 90.0 % |",
-        "passes for one: symbol 10%.",
+        "takes for digits: symbol 10%.",
         "Trained 5 times by the same recipe",
         "99.55 % ± 0.03 %",
         *(f"]({name})" for name in figures),
@@ -310,6 +310,14 @@ def test_what_is_not_metrics_is_one_sentence(weights: Path, text: str) -> None:
         with pytest.raises(PublishingError, match="does not hold the metrics") as caught:
             act(weights)
         assert "\n" not in str(caught.value)
+        assert "Expecting" not in str(caught.value)  # what Python's parser says
+        assert "Exceeds" not in str(caught.value)
+
+
+def test_metrics_that_are_not_text_are_one_sentence(weights: Path) -> None:
+    (weights / "metrics.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(PublishingError, match=r"training run: it is not UTF-8 text\.$"):
+        check_weights(weights)
 
 
 def test_metrics_come_back_as_they_were_written(tmp_path: Path) -> None:

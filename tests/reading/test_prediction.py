@@ -300,8 +300,14 @@ def test_an_error_comes_at_its_picture_and_after_the_answers_before_it(
         next(answers)
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_batch_holds_one_picture_or_more(photos: list[np.ndarray], size: int) -> None:
+@pytest.mark.parametrize("images", [7, None])
+def test_what_is_not_several_pictures_is_a_sentence(images: Any) -> None:
+    with pytest.raises(TypeError, match="predict_many takes several pictures"):
+        predict_many(images)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None])
+def test_a_batch_holds_one_picture_or_more(photos: list[np.ndarray], size: Any) -> None:
     with pytest.raises(ValueError, match=f"batch_size is {size}"):
         list(predict_many(photos, batch_size=size))
 

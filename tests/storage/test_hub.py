@@ -272,7 +272,7 @@ FAULTS = {
     "no-file": "the repository has no such file",
     "flooded": "the Hub has had too many requests from here",
     "broken": "the Hub answered with the error 500",
-    "no-hub": "what answers is no Hugging Face Hub",
+    "no-hub": "the server that answered is not the Hugging Face Hub",
     "huge": "it has 99,000,000,000 bytes",
     "altered": "what arrived is not what the Hub announced",
     "truncated": "the Hub did not deliver it within 0.7 seconds",
@@ -341,7 +341,7 @@ def test_a_hub_that_is_not_there_is_said_to_be_out_of_reach(
     point_at(f"http://127.0.0.1:{port}")  # closed again: refused
     with pytest.raises(HubError) as caught:
         load_model("me/mine")
-    assert "the Hub cannot be reached; look to the network" in sentence(caught)
+    assert "the Hub cannot be reached; check your network connection" in sentence(caught)
 
 
 def test_a_socket_that_accepts_and_hangs_is_given_up(point_at: Callable[[str], None]) -> None:
