@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -132,7 +132,7 @@ def reading_rows_of(
     def row(number: int, page: Image.Image) -> ReadingRow:
         from PIL import Image
 
-        from lenet_digits.reading.numbers import Reading, read
+        from lenet_digits.reading.numbers import Reading, read, scaled
         from lenet_digits.reading.page_ink import PAGE_SIZE
         from lenet_digits.reading.pictures import NoInkError
         from lenet_digits.reading.pictures import read as read_picture
@@ -173,27 +173,12 @@ def _turned(picture: Bytes, degrees: int) -> Bytes:
     return np.ascontiguousarray(np.rot90(picture, -degrees // 90))
 
 
-def scaled(reading: Reading, factor: float) -> Reading:
-    """The reading of the same picture at another size: all boxes times ``factor``."""
-
-    def box_of(box: Box) -> Box:
-        left, top, right, bottom = (round(edge * factor) for edge in box)
-        return left, top, max(right, left + 1), max(bottom, top + 1)
-
-    def moved(parts: Iterable[Any]) -> tuple[Any, ...]:
-        return tuple(replace(part, box=box_of(part.box)) for part in parts)
-
-    lines = tuple(
-        replace(line, digits=moved(line.digits), marks=moved(line.marks))
-        for line in moved(reading.lines)
-    )
-    return replace(reading, lines=lines, cells=moved(reading.cells), marks=moved(reading.marks))
-
-
 def _small(picture: Bytes, reading: Reading) -> tuple[Bytes, Reading]:
     """A picture and its reading, small enough to be kept."""
     import cv2
     import numpy as np
+
+    from lenet_digits.reading.numbers import scaled
 
     factor = EXPLAINED_SIDE / max(picture.shape)
     if factor >= 1:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.lattice import Arcs, Path, Step, best_paths, log_shares
 from lenet_digits.reading.network import Network
 from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, rows_of
 from lenet_digits.reading.pictures import (
-    MAX_BYTES,
     Bytes,
     ImageInput,
     NoInkError,
     UnreadableImageError,
     composited,
+    opened,
 )
 from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import Prediction, network_of, percent, predict_steps
@@ -209,15 +210,29 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
             "These weights never saw what is not a digit, so they cannot read numbers. Use the "
             'shipped weights, or train with recipe="best".'
         )
-    if hasattr(image, "read") and not hasattr(image, "load"):  # a file can be read once only
-        image = image.read(MAX_BYTES + 1)
+    if isinstance(image, Image.Image):
+        longest = max(image.size)
+    elif hasattr(image, "shape"):
+        longest = max(image.shape, default=0)
+    else:  # a file can be read once only
+        image = opened(image)
+        longest = max(image.size)
+        image.draft("RGB", (PAGE_SIZE, PAGE_SIZE))  # JPEG: decode at a fraction of the size
     try:
         picture = read_picture(image, fine_size=PAGE_SIZE)
         if picture.shape[2] == 4:
             picture = composited(picture)
     except NoInkError:
         return Reading()
-    page = read_upright(picture, network, digits=digits, original=image)
+    reading = _read_turned(picture, network, digits=digits, original=image)
+    return scaled(reading, longest / max(picture.shape))
+
+
+def _read_turned(
+    picture: Bytes, network: Network | LeNet5, *, digits: int | None, original: ImageInput
+) -> Reading:
+    """The reading of a picture as it is or, where it says more so, turned onto a side."""
+    page = read_upright(picture, network, digits=digits, original=original)
     if page.may_lie:
         others = [
             read_upright(np.ascontiguousarray(np.rot90(picture, turns)), network, digits=digits)
@@ -229,6 +244,25 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
             best_reading = best.reading
             return Reading(best_reading.lines, best_reading.cells, best_reading.marks, turned)
     return page.reading
+
+
+def scaled(reading: Reading, factor: float) -> Reading:
+    """The reading of the same picture at another size: all boxes times ``factor``."""
+    if factor == 1:
+        return reading
+
+    def box_of(box: Box) -> Box:
+        left, top, right, bottom = (round(edge * factor) for edge in box)
+        return left, top, max(right, left + 1), max(bottom, top + 1)
+
+    def moved(parts: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(replace(part, box=box_of(part.box)) for part in parts)
+
+    lines = tuple(
+        replace(line, digits=moved(line.digits), marks=moved(line.marks))
+        for line in moved(reading.lines)
+    )
+    return replace(reading, lines=lines, cells=moved(reading.cells), marks=moved(reading.marks))
 
 
 def read_many(

@@ -66,7 +66,7 @@ def read(image: ImageInput, *, fine_size: int = FINE_SIZE) -> Bytes:
     elif hasattr(image, "__array__") or hasattr(image, "cpu"):
         return _from_array(image, fine_size)
     else:
-        page = _open(image)
+        page = opened(image)
     _check_size(page.width, page.height)
     try:
         if page is not image:
@@ -88,7 +88,8 @@ def read(image: ImageInput, *, fine_size: int = FINE_SIZE) -> Bytes:
         ) from None
 
 
-def _open(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
+def opened(source: str | os.PathLike[str] | bytes | BinaryIO) -> Image.Image:
+    """A picture file, by its path, its bytes or an open file, without decoding its pixels."""
     try:
         if isinstance(source, (str, os.PathLike)):
             return open_local(read_file(source), Path(source).name)

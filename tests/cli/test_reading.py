@@ -16,7 +16,8 @@ from PIL import Image
 
 from lenet_digits import Reading, read
 from lenet_digits.cli import entry, lines
-from lenet_digits.cli.lines import COLUMNS, scaled, text_cell
+from lenet_digits.cli.lines import COLUMNS, text_cell
+from lenet_digits.reading.numbers import scaled
 
 NUMBERS = Path(__file__).parents[2] / "examples" / "numbers"
 PAGE, DRAWN = NUMBERS / "page.png", NUMBERS / "2024-drawn.png"

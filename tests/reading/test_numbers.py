@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import runpy
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -198,3 +200,20 @@ def test_a_hostile_picture_is_answered_or_refused_in_bounded_time(name, picture)
     with contextlib.suppress(UnreadableImageError):
         assert isinstance(read(picture), Reading), name
     assert time.process_time() - start < 6  # 2 s on a quiet machine
+
+
+@pytest.mark.parametrize("kind", ["bytes", "Pillow", "array"])
+def test_boxes_count_in_pixels_of_the_whole_picture_however_large(kind: str) -> None:
+    path = Path(__file__).parents[2] / "examples" / "numbers" / "2024-drawn.png"
+    with Image.open(path) as small:
+        small = small.convert("RGB")
+        times = -(-5000 // max(small.size))
+        large = small.resize((small.width * times, small.height * times))
+    file = io.BytesIO()
+    large.save(file, "JPEG", quality=80)
+    image: Any = {"bytes": file.getvalue(), "Pillow": large, "array": np.asarray(large)}[kind]
+    one, other = read(small), read(image)
+    assert other.text == one.text == "2024"
+    for digit, expected in zip(other.lines[0].digits, one.lines[0].digits, strict=True):
+        edges = np.array(expected.box) * times
+        assert np.abs(np.array(digit.box) - edges).max() < 0.02 * max(large.size)
