@@ -106,7 +106,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a printed grid, by row and column from 0; `text` is empty where it is blank."""
+    """A cell of a printed grid, by row and column from 0.
+
+    Its `text` is as a `Line`'s; it is empty where the cell is blank, or holds no digit.
+    """
 
     text: str
     row: int
@@ -421,10 +424,16 @@ def _reading(
             marks += line.marks
         for step in line_paths[0].steps:
             cell = int(line_arcs.pieces.cells[step.first])
-            if cell >= 0 and isinstance(step.label, int):
-                in_cell[cell] = in_cell.get(cell, "") + str(step.label)
+            if cell >= 0:
+                part = str(step.label) if isinstance(step.label, int) else UNREAD
+                in_cell[cell] = in_cell.get(cell, "") + part
     cells = tuple(
-        Cell(in_cell.get(number, ""), row, column, _scaled(page.cells[number], page.scale))
+        Cell(
+            in_cell.get(number, "").rstrip(UNREAD),
+            row,
+            column,
+            _scaled(page.cells[number], page.scale),
+        )
         for row, numbers in enumerate(rows_of(page.cells))
         for column, number in enumerate(numbers)
     )

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from lenet_digits import Reading, UnreadableImageError, predict, read, read_many
 
@@ -217,3 +217,19 @@ def test_boxes_count_in_pixels_of_the_whole_picture_however_large(kind: str) -> 
     for digit, expected in zip(other.lines[0].digits, one.lines[0].digits, strict=True):
         edges = np.array(expected.box) * times
         assert np.abs(np.array(digit.box) - edges).max() < 0.02 * max(large.size)
+
+
+def test_a_point_in_a_cell_is_kept_as_a_mark() -> None:
+    """12,5 is never 125, in a box either."""
+    path = Path(__file__).parents[2] / "examples" / "numbers" / "5073-boxed.png"
+    cells = read(path).cells
+    assert "".join(cell.text for cell in cells) == "5073"
+    left, top, _, bottom = cells[3].box  # the cell of the 7
+    with Image.open(path) as page:
+        page = page.convert("RGB")
+    side = bottom - top
+    x, y, size = left + round(0.10 * side), bottom - round(0.30 * side), round(side / 7)
+    ImageDraw.Draw(page).ellipse((x, y, x + size, y + size), fill=(20, 20, 40))
+    marked = read(page)
+    assert marked.text == "50·73"
+    assert [cell.text for cell in marked.cells] == ["", "5", "0", "·7", "3"]
