@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that the name is public
     from typing import Any
 
     from lenet_digits.batches import BatchPredictor as BatchPredictor
+    from lenet_digits.batches import BatchReader as BatchReader
     from lenet_digits.model import LeNet5 as LeNet5
     from lenet_digits.model import load_model as load_model
     from lenet_digits.model import preprocess as preprocess
@@ -52,7 +53,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that the name is public
 __version__ = "0.1.0"
 
 _NAMES_IN = {
-    "batches": ["BatchPredictor"],
+    "batches": ["BatchPredictor", "BatchReader"],
     "model": ["LeNet5", "load_model", "preprocess", "save_weights"],
     "reading.canvas": ["CanvasSteps", "canvas_steps"],
     "reading.inside": ["Activations", "activations", "occlusion"],

@@ -27,6 +27,9 @@ from lenet_digits.model import NUM_CLASSES, LeNet5
 from lenet_digits.reading.canvas import CanvasSteps
 from lenet_digits.reading.framing import Canvas, Floats
 from lenet_digits.reading.inside import Activations, activations, occlusion
+from lenet_digits.reading.numbers import Reading
+from lenet_digits.reading.page_ink import Box
+from lenet_digits.reading.pictures import Bytes
 from lenet_digits.reading.prediction import Prediction, percent
 from lenet_digits.storage.files import write_atomically
 from lenet_digits.training.evaluation import BINS, Evaluation, Reliability, wilson
@@ -324,6 +327,69 @@ def plot_steps(
         _bars(axes, prediction)
         axes.set(yticks=())
     return figure
+
+
+READ_SIDE = 8.0  # inches: the longer side of a picture in `plot_reading`
+SURE_DIGIT = 0.9  # probability below which a digit is drawn in the colour of mistakes
+
+
+@matplotlib.rc_context(STYLE)
+def plot_reading(pages: Sequence[tuple[str, Bytes, Reading]]) -> Figure:
+    """Pictures, one below the other, with their lines, digits and marks drawn over them.
+
+    A line has a pale box with its text and confidence above it; a digit has its own box, with the
+    digit below it, red where the network is less than 90 % sure of it; a mark has a dotted box.
+
+    Args:
+        pages: title, picture, (H, W, 3) uint8, and reading of each. The picture is upright, and
+            turned by `Reading.turned`: boxes count in its pixels.
+    """
+    sizes = [_size_of_page(picture) for _, picture, _ in pages]
+    heights = [height + 0.45 for _, height in sizes]
+    figure = Figure(figsize=(max(width for width, _ in sizes) + 0.3, sum(heights)))
+    grid = figure.add_gridspec(len(pages), 1, height_ratios=heights)
+    for row, (title, picture, reading) in enumerate(pages):
+        axes = figure.add_subplot(grid[row])
+        axes.imshow(picture, interpolation="nearest", cmap="gray", vmin=0, vmax=255)
+        axes.set_axis_off()
+        short = title if len(title) <= 60 else f"{title[:28]}…{title[-31:]}"
+        axes.set_title(short, size=9, parse_math=False)
+        for cell in reading.cells:
+            _outline(axes, cell.box, color=PALE, linewidth=0.6)
+        for mark in reading.marks:
+            _outline(axes, mark.box, color=RED, linewidth=0.8, linestyle=":")
+        for line in reading.lines:
+            _outline(axes, line.box, color=PALE, linewidth=2.0)
+            words = f"{line.text}  {percent(line.confidence)}"
+            _label(axes, words, line.box[0], line.box[1], "bottom", INK)
+            for mark in line.marks:
+                _outline(axes, mark.box, color=RED, linewidth=0.8, linestyle=":")
+            for digit in line.digits:
+                color = TEAL if digit.prediction.confidence >= SURE_DIGIT else RED
+                left, _, right, bottom = digit.box
+                _outline(axes, digit.box, color=color, linewidth=1.2)
+                _label(axes, str(digit.digit), (left + right) / 2, bottom, "top", color)
+    return figure
+
+
+def _size_of_page(picture: Bytes) -> tuple[float, float]:
+    """Width and height of a picture in a figure, in inches."""
+    high, wide = picture.shape[:2]
+    scale = READ_SIDE / max(high, wide)
+    return wide * scale, high * scale
+
+
+def _outline(axes: Axes, box: Box, **style: Any) -> None:
+    left, top, right, bottom = (edge - 0.5 for edge in box)
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style))
+
+
+def _label(axes: Axes, words: str, x: float, y: float, side: str, color: str) -> None:
+    """Words above ("bottom") or below ("top") a box, readable on any picture."""
+    axes.text(
+        x, y, words, size=7, color=color, va=side, ha="center" if side == "top" else "left",
+        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
+    )  # fmt: skip
 
 
 # Of `plot_activations`: layer, columns of its maps, and inches of one of its pixels. The maps keep

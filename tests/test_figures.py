@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lenet_digits import LeNet5, activations, load_model, occlusion
+from lenet_digits import LeNet5, activations, load_model, occlusion, read
 from lenet_digits import figures as plotting
 from lenet_digits.reading.canvas import canvas_steps
 from lenet_digits.reading.prediction import Prediction
@@ -20,6 +20,7 @@ from lenet_digits.training.evaluation import Evaluation, Reliability
 from lenet_digits.training.metrics import EpochRecord
 from lenet_digits.training.mnist import Digits
 
+ROOT = Path(__file__).parents[1]
 SEVEN = Prediction((0.0,) * 7 + (0.75, 0.25, 0.0), outlier_score=0.2)
 NO_DIGIT = Prediction(SEVEN.probabilities, outlier_score=3.0)
 EPOCHS = [EpochRecord(n, 1 / n, 1 / n, 1 - 0.1 / n, 1e-3, 1.0) for n in range(1, 6)]
@@ -216,3 +217,26 @@ def test_an_explanation_shows_the_inside_of_the_network_that_read():
     page = figure.axes[-3].images[0].get_array()
     first = activations(steps, model=model).c1[0]
     np.testing.assert_allclose(page[1:29, 1:29], first, atol=1e-6)
+
+
+def test_a_reading_is_drawn_over_its_picture_with_every_digit_and_mark(tmp_path):
+    names = ("page.png", "24-12-98-date.png")
+    pages = []
+    for name in names:
+        picture = np.asarray(Image.open(ROOT / "examples" / "numbers" / name).convert("RGB"))
+        pages.append((name, picture, read(Image.fromarray(picture))))
+    figure = plotting.plot_reading(pages)
+    for axes, (name, picture, reading) in zip(figure.axes, pages, strict=True):
+        assert axes.get_title("left") == name
+        assert axes.get_xlim() == (-0.5, picture.shape[1] - 0.5)
+        corners = {tuple(patch.get_bbox().extents + 0.5) for patch in axes.patches}
+        words = [text.get_text() for text in axes.texts]
+        for line in reading.lines:
+            assert any(word.startswith(line.text) for word in words)
+            for part in (line, *line.digits, *line.marks):
+                assert part.box in corners
+        digits = [str(digit.digit) for line in reading.lines for digit in line.digits]
+        assert [word for word in words if len(word) == 1] == digits
+    plotting.save_figure(figure, tmp_path / "reading.png")
+    with Image.open(tmp_path / "reading.png") as written:
+        assert written.width > 1000

@@ -69,6 +69,17 @@ def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int
     return parsed
 
 
+def share(text: str) -> float:
+    """The type of options that take a probability."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"it is {text}; it must be from 0 to 1")
+    return number
+
+
 def complain(message: str) -> None:
     """Write one line to standard error, clear of a progress bar.
 

@@ -69,10 +69,16 @@ def _suffixes() -> set[str]:
     """The suffixes, in small letters, of the files that can be read here."""
     from PIL import Image
 
-    from lenet_digits.reading.pictures import FORMATS, HEIC_SUFFIXES, heic_is_supported
+    from lenet_digits.reading.pictures import (
+        FORMATS,
+        HEIC_SUFFIXES,
+        heic_is_supported,
+        pdf_is_supported,
+    )
 
     suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
-    return suffixes | set(HEIC_SUFFIXES if heic_is_supported() else ())
+    suffixes |= set(HEIC_SUFFIXES if heic_is_supported() else ())
+    return suffixes | ({".pdf"} if pdf_is_supported() else set())
 
 
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import functools
-import io
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from lenet_digits.cli import signals
-from lenet_digits.cli.console import (
-    FAILED,
-    add_command,
-    add_weights,
-    complain,
-    figure_path,
-    whole_number,
+from lenet_digits.cli.console import FAILED, add_command, add_weights, complain, figure_path
+from lenet_digits.cli.folders import pictures_in
+from lenet_digits.cli.pictures import (
+    EXPLAINED,
+    MANY,
+    Picture,
+    add_jobs,
+    add_output,
+    add_pictures,
+    check_targets,
+    destination,
+    left_aside_in_words,
+    rows_in_order,
+    watched,
 )
-from lenet_digits.cli.folders import pictures_in, same_file
 from lenet_digits.cli.rows import STDIN, Row, failed, rows_of
 from lenet_digits.cli.tables import write_csv, write_json, write_table
-from lenet_digits.storage.files import written_atomically
 
 if TYPE_CHECKING:
     from lenet_digits.cli.rows import Explained
 
-EXPLAINED = 20  # pictures that --explain draws at most
-MANY = 50  # pictures from which on it pays to start a process for each core
 WRITERS = {".csv": write_csv, ".json": write_json, ".txt": write_table}
-FIGURES = {  # what every figure that Matplotlib writes holds, by the suffix of its name
-    ".png": b"Software\0Matplotlib",
-    ".pdf": b"/Producer (Matplotlib",
-    ".svg": b"<dc:title>Matplotlib",
-}
-
-Picture = str | tuple[str, Exception]  # a file, or a folder with the reason why it gives none
 
 
 def add_predict(commands: Any) -> None:
@@ -47,20 +41,11 @@ def add_predict(commands: Any) -> None:
         commands,
         "predict",
         "read the digits in pictures",
-        "Every picture has a row, and so has every page of a TIFF; of an animation, the first "
-        "picture is read. Exit code: 0; 1 if a picture could not be read (a blank one counts as "
-        "read, and so does one that is not a digit); 2 for bad usage.",
+        "Every picture has a row, and so has every page of a TIFF or a PDF; of an animation, the "
+        "first picture is read. Exit code: 0; 1 if a picture could not be read (a blank one "
+        "counts as read, and so does one that is not a digit); 2 for bad usage.",
     )
-    parser.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="+",
-        help="a picture; a folder, for the pictures in it, sorted by name; or - for a picture on "
-        "standard input",
-    )
-    parser.add_argument(
-        "--recursive", action="store_true", help="look into the folders of a folder as well"
-    )
+    add_pictures(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--json", dest="write", action="store_const", const=write_json,
@@ -70,11 +55,7 @@ def add_predict(commands: Any) -> None:
         "--csv", dest="write", action="store_const", const=write_csv,
         help="a table with all ten probabilities, for spreadsheets",
     )  # fmt: skip
-    parser.add_argument(
-        "--output", metavar="FILE", type=Path,
-        help="write the answers to this file, in the form that its name ends in (.csv, .json, "
-        ".txt) unless --csv or --json is given; it appears whole or not at all",
-    )  # fmt: skip
+    add_output(parser)
     parser.add_argument(
         "--explain", metavar="FILE", type=figure_path,
         help=f"draw how each picture was read, step by step (at most {EXPLAINED} of them)",
@@ -88,10 +69,7 @@ def add_predict(commands: Any) -> None:
         help="mnist (the default): find the digit and frame it as MNIST framed its own; "
         "center-crop: the plain crop of the original demo",
     )  # fmt: skip
-    parser.add_argument(
-        "--jobs", metavar="N", type=whole_number(1),
-        help=f"read in N processes (default: one for each core from {MANY} pictures on, else 1)",
-    )  # fmt: skip
+    add_jobs(parser)
     add_weights(parser)
     parser.set_defaults(run=_predict)
 
@@ -112,7 +90,7 @@ def _predict(
         raise ValueError("One of the paths is empty: name a picture, a folder or -.")
     left_aside: Counter[str] = Counter()
     pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
-    _check_targets(pictures, {"--output": output, "--explain": explain, "--inside": inside})
+    check_targets(pictures, {"--output": output, "--explain": explain, "--inside": inside})
     if explain or inside:  # before any work is done: Matplotlib may not be installed
         from lenet_digits.figures import plot_activations, plot_steps, save_figure
     if STDIN in pictures or (jobs is None and len(pictures) < MANY):
@@ -132,8 +110,9 @@ def _predict(
 
     def rows() -> Generator[Row]:
         room = explained if explain or inside else None
-        found = _read(pictures, jobs, room, options)
-        for some in found if output is None and sys.stdout.isatty() else _watched(found, pictures):
+        read = functools.partial(_rows, **options)
+        found = rows_in_order(read, pictures, jobs=jobs, explained=room)
+        for some in found if output is None and sys.stdout.isatty() else watched(found, pictures):
             signals.check()
             for row in some:
                 counts[row.status] += 1
@@ -141,7 +120,7 @@ def _predict(
                     complain(f"{row.name}: {row.error}")
                 yield row
 
-    with _destination(output) as file, contextlib.closing(rows()) as answers:
+    with destination(output) as file, contextlib.closing(rows()) as answers:
         write(answers, file)
     if (explain or inside) and not explained:
         complain("There is nothing to draw: no picture could be read, or all are blank.")
@@ -158,120 +137,14 @@ def _predict(
     return FAILED if counts["unreadable"] else 0
 
 
-def _check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None]) -> None:
-    """Refuse to write over a picture or twice to one file, before any work is done."""
-    named = [picture for picture in pictures if isinstance(picture, str)]
-    given = {option: target for option, target in targets.items() if target is not None}
-    for option, target in given.items():
-        twin = next(
-            (other for other in given if other < option and same_file(given[other], target)), None
-        )
-        if twin:
-            raise ValueError(f"{twin} and {option} name the same file, {target}.")
-        if not target.exists():
-            continue
-        if any(same_file(target, picture) for picture in named):
-            raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
-        if target.is_file():  # `--explain *.png` takes the first for itself
-            _check_content(option, target)
-
-
-def _check_content(option: str, target: Path) -> None:
-    """Refuse to write over a file that cannot be from an earlier command; an empty one may go."""
-    from lenet_digits.reading.pictures import read_file
-
-    content = read_file(target)
-    if option != "--output" and content and FIGURES[target.suffix.lower()] not in content:
-        raise ValueError(
-            f"{option} {target} would overwrite a picture or another file that Matplotlib did not "
-            "draw; name another file."
-        )
-    if option == "--output" and (not _is_text(content) or _is_picture(content)):
-        raise ValueError(
-            f"{option} {target} would overwrite a picture or another file that is not text; name "
-            "another file."
-        )
-
-
-def _is_text(content: bytes) -> bool:
-    """Whether bytes are UTF-8, as the answers are. The last character may be cut off."""
-    try:
-        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(content)
-    except UnicodeDecodeError:
-        return False
-
-
-def _is_picture(content: bytes) -> bool:
-    """Whether bytes are a picture: some formats are text."""
-    from lenet_digits.reading.pictures import UnreadableImageError, open_local
-
-    try:
-        return bool(open_local(content, ""))
-    except UnreadableImageError:
-        return False
-
-
-@contextlib.contextmanager
-def _destination(output: Path | None) -> Iterator[TextIO]:
-    """Where the answers go: standard output, or a file that appears whole or not at all."""
-    if output is None:
-        yield sys.stdout
-        return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with written_atomically(output) as file:
-        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="\n")
-        try:
-            yield text
-        finally:
-            text.flush()
-            text.detach()
-
-
-def _read(
-    pictures: Sequence[Picture], jobs: int | None, explained: Explained | None, options: Any
-) -> Iterator[list[Row]]:
-    """The rows of each picture, in order, read by this process or by several."""
-    read: Callable[..., list[Row]] = functools.partial(_rows, **options)
-    here = len(pictures) if jobs == 1 else EXPLAINED if explained is not None else 0
-    for number, picture in enumerate(pictures[:here]):
-        yield read(picture, explained=explained if number < EXPLAINED else None)
-    if here < len(pictures):
-        from lenet_digits.cli.workers import map_in_processes
-
-        yield from map_in_processes(read, pictures[here:], jobs=jobs)
-
-
 def _rows(picture: Picture, **options: Any) -> list[Row]:
-    return rows_of(picture, **options) if isinstance(picture, str) else [failed(*picture)]
-
-
-def _watched(rows: Iterator[list[Row]], pictures: Sequence[Picture]) -> Iterator[list[Row]]:
-    """With a progress bar, if there are many and standard error is a terminal."""
-    if len(pictures) < MANY or not sys.stderr.isatty():
-        return rows
-    try:
-        from tqdm import tqdm
-    except ModuleNotFoundError:  # the light installation shows no bar
-        return rows
-
-    watched: Iterator[list[Row]] = iter(
-        tqdm(rows, total=len(pictures), unit=" pictures", dynamic_ncols=True)
-    )
-    return watched
+    return rows_of(picture, **options) if isinstance(picture, str) else [failed(*picture, kind=Row)]
 
 
 def _in_words(counts: Counter[str], left_aside: Counter[str]) -> str:
     """How many pictures had which answer, and what was left out of the folders."""
     read = counts["digit"] + counts["unknown"]
-    words = (
+    return (
         f"{read:,} read, {counts['not_a_digit']:,} refused (not a digit), {counts['blank']:,} "
-        f"blank, {counts['unreadable']:,} unreadable."
+        f"blank, {counts['unreadable']:,} unreadable.{left_aside_in_words(left_aside)}"
     )
-    if left_aside:
-        kinds = [f"{n:,} {kind}{'s' * (n > 1)}" for kind, n in left_aside.items()]
-        words += f" Left aside: {', '.join(kinds)}."
-    if left_aside["HEIC photo"]:
-        words += ' To read HEIC photos: pip install "lenet-digits[heic]".'
-    if left_aside["folder"]:
-        words += " To look into folders: --recursive."
-    return words

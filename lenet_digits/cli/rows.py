@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lenet_digits.cli.console import printable
 
@@ -20,22 +20,20 @@ if TYPE_CHECKING:
     Explained = list[tuple[str, CanvasSteps, Prediction]]
 
 STDIN = "-"
-MAX_PAGES = 1000  # of a TIFF: a file of 64 MiB could name millions of empty ones
+MAX_PAGES = 1000  # of a TIFF or a PDF: a file of 64 MiB could name millions of empty ones
 SUBFILE_TYPE = 254  # the tag NewSubfileType of TIFF 6.0
 SMALLER_COPY, MASK = 1, 4  # its bits for pages that only repeat another page, or cut it out
 
 
 @dataclass(frozen=True)
-class Row:
-    """The answer to one page of one file.
+class PageRow:
+    """What became of one page of one file.
 
     Attributes:
         path: of the file, as it was named.
         page: of the file, from 1.
-        status: "digit", "not_a_digit", "unknown" (a digit or not: the weights never saw a
-            non-digit), "blank" or "unreadable".
+        status: "blank", "unreadable" or an answer.
         error: what is wrong with a blank or unreadable page, as a sentence; else empty.
-        prediction: of a page that is neither.
         one_of_many: whether the file has further pages.
     """
 
@@ -43,13 +41,28 @@ class Row:
     page: int
     status: str
     error: str = ""
-    prediction: Prediction | None = None
     one_of_many: bool = False
 
     @property
     def name(self) -> str:
         """The path, and the page if there are several; it may hold any character."""
         return f"{self.path} (page {self.page})" if self.one_of_many else self.path
+
+
+@dataclass(frozen=True)
+class Row(PageRow):
+    """The answer of `predict` to one page.
+
+    Attributes:
+        status: "digit", "not_a_digit", "unknown" (a digit or not: the weights never saw a
+            non-digit), "blank" or "unreadable".
+        prediction: of a page that is neither blank nor unreadable.
+    """
+
+    prediction: Prediction | None = None
+
+
+Answer = TypeVar("Answer", bound=PageRow)
 
 
 def rows_of(path: str, *, explained: Explained | None = None, **options: Any) -> list[Row]:
@@ -60,26 +73,46 @@ def rows_of(path: str, *, explained: Explained | None = None, **options: Any) ->
         explained: takes the name, the steps to the canvas and the prediction of each page read.
         options: ``model`` and ``method``, as for `predict`.
     """
-    rows: list[Row] = []
-    pages = _pages(path)
+
+    def row(number: int, page: Image.Image) -> Row:
+        return _row(path, number, page, explained, **options)
+
+    return answers_to(path, row, Row)
+
+
+def answers_to(
+    path: str, answer: Callable[[int, Image.Image], Answer], kind: type[Answer]
+) -> list[Answer]:
+    """What ``answer`` gives for every page of a file; for a page that cannot be read, the reason.
+
+    Args:
+        path: of a file, or `STDIN`.
+        answer: takes the number of a page, from 1, and the page, undecoded.
+        kind: the class of the rows.
+    """
+    rows: list[Answer] = []
+    pages: Iterator[Image.Image] | None = None
     while True:
         number = len(rows) + 1
         try:
+            pages = pages_of(path) if pages is None else pages
             page = next(pages, None)
             if page is None:
                 break
-            rows.append(_row(path, number, page, explained, **options))
+            rows.append(answer(number, page))
         except (OSError, ValueError) as error:
-            rows.append(failed(path, error, page=number))
+            rows.append(failed(path, error, page=number, kind=kind))
+            if pages is None:
+                break
     return [replace(row, one_of_many=True) for row in rows] if len(rows) > 1 else rows
 
 
-def failed(path: str, error: Exception, *, page: int = 1) -> Row:
-    """The row of a page that has no prediction."""
+def failed(path: str, error: Exception, *, page: int = 1, kind: type[Answer]) -> Answer:
+    """The row of a page that has no answer."""
     from lenet_digits.reading.pictures import NoInkError
 
     status = "blank" if isinstance(error, NoInkError) else "unreadable"
-    return Row(path, page, status, getattr(error, "strerror", None) or str(error))
+    return kind(path, page, status, getattr(error, "strerror", None) or str(error))
 
 
 def _row(
@@ -92,8 +125,10 @@ def _row(
     **options: Any,
 ) -> Row:
     from lenet_digits.reading.canvas import canvas_steps
+    from lenet_digits.reading.pictures import FINE_SIZE
     from lenet_digits.reading.prediction import likeliest, predict_steps
 
+    page.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
     steps = likeliest(canvas_steps(page, **options), model=model)
     prediction = predict_steps(steps, model=model)
     if explained is not None:
@@ -103,26 +138,31 @@ def _row(
     return Row(path, number, status, prediction=prediction)
 
 
-def _pages(path: str) -> Iterator[Image.Image]:
+def pages_of(path: str) -> Iterator[Image.Image]:
     """The pages of a picture file, undecoded, each only until the next is asked for.
 
-    A TIFF may have several. Of an animation, and of a HEIC photo, there is the main picture alone.
+    A TIFF or a PDF may have several. Of an animation, and of a HEIC photo, there is the main
+    picture alone.
+
+    Raises OSError or UnreadableImageError; so may the iterator for a page, and then go on.
     """
-    from lenet_digits.reading.pictures import (
-        FINE_SIZE,
-        MAX_BYTES,
-        UnreadableImageError,
-        open_local,
-        read_file,
-    )
+    from lenet_digits.reading.pictures import MAX_BYTES, is_pdf, open_local, pdf_pages, read_file
 
     if path == STDIN:
         with open(0, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
     else:
         data = read_file(path)
-    picture: Any = open_local(data, "The picture" if path == STDIN else Path(path).name)
-    picture.draft("RGB", (FINE_SIZE, FINE_SIZE))  # JPEG: decode at a fraction of the size
+    name = "The picture" if path == STDIN else Path(path).name
+    if is_pdf(data):
+        return pdf_pages(data, name, most=MAX_PAGES)
+    return _frames(open_local(data, name))
+
+
+def _frames(picture: Any) -> Iterator[Image.Image]:
+    """The pages of an open picture."""
+    from lenet_digits.reading.pictures import UnreadableImageError
+
     yield picture
     if picture.format != "TIFF":
         return

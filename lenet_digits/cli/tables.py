@@ -59,8 +59,8 @@ def write_csv(rows: Iterable[Row], file: TextIO) -> None:
     for row in rows:
         *numbers, probabilities = _answer(row).values()
         shares = probabilities or [None] * len(DIGITS)
-        error = re.sub(r"\A[-=+@\t\r]", r"./\g<0>", printable(row.error))  # a name may lead it
-        table.writerow([_cell(row.path), row.page, row.status, *numbers, *shares, error])
+        error = error_cell(row.error)
+        table.writerow([path_cell(row.path), row.page, row.status, *numbers, *shares, error])
 
 
 def _answer(row: Row) -> dict[str, Any]:
@@ -69,7 +69,12 @@ def _answer(row: Row) -> dict[str, Any]:
     return {name: row.prediction.to_dict()[name] for name in (*NAMES, "probabilities")}
 
 
-def _cell(path: str) -> str:
+def error_cell(error: str) -> str:
+    """An error as text in a spreadsheet: a file's name may lead it, and look like a formula."""
+    return re.sub(r"\A[-=+@\t\r]", r"./\g<0>", printable(error))
+
+
+def path_cell(path: str) -> str:
     """A path as text in a spreadsheet: where it could be taken for more, it is led by ``./``."""
     text = printable(path)
     return text if path == STDIN or PLAIN_PATH.fullmatch(text) else f".{os.sep}{text}"

@@ -4,53 +4,172 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+import io
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image, ImageOps
 
-from lenet_digits.reading.canvas import CanvasSteps
+from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.display import data_url
-from lenet_digits.reading.pictures import UnreadableImageError
-from lenet_digits.reading.prediction import WORTH_MENTION, Prediction, percent
+from lenet_digits.reading.numbers import Digit, Reading, read
+from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
+from lenet_digits.reading.prediction import (
+    WORTH_MENTION,
+    Prediction,
+    likeliest,
+    percent,
+    predict_steps,
+)
+from lenet_digits.storage.files import WeightsError
+
+if TYPE_CHECKING:
+    from lenet_digits.model import LeNet5
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phone photos have 2 to 12 MiB
+WIDE = 1.1  # times its height: ink that is wider may be a number even where it passes for a digit
+SHOWN = 2000  # pixels: longest side of the picture that digits are cut out of to be shown
+MARGIN = 0.15  # of a digit's box: what is shown around it
 SURE = 0.9  # probability from which the second digit is not worth a mention
 
 
+def for_programs(picture: bytes, model: LeNet5 | None = None) -> dict[str, Any]:
+    """The numbers in a picture file as `Reading.to_dict` has them; raises as `read` does."""
+    return read(picture, model=model).to_dict()
+
+
+def for_page(picture: bytes, model: LeNet5 | None = None) -> dict[str, Any]:
+    """The answer to a picture file as the page shows it. A blank picture has an answer, too.
+
+    Raises UnreadableImageError where it is not a picture.
+    """
+    try:
+        steps = likeliest(canvas_steps(picture), model=model)
+    except NoInkError:
+        return {"verdict": "nothing", "headline": "", "note": "No ink found in this picture"}
+    prediction = predict_steps(steps, model=model)
+    left, top, right, bottom = steps.box
+    if prediction.is_digit is False or right - left > WIDE * (bottom - top):
+        try:
+            reading = read(picture, model=model)
+        except WeightsError:  # weights that never saw a non-digit read one digit only
+            reading = Reading()
+        if sum(len(line.digits) for line in reading.lines) > 1:
+            return describe_reading(reading, picture)
+    return describe(prediction, steps)
+
+
+def describe_reading(reading: Reading, picture: bytes) -> dict[str, Any]:
+    """A number, or several lines of them, as the page shows it."""
+    lines = reading.lines
+    page, scale = upright(picture, turned=reading.turned)
+    first = lines[0]
+    if len(lines) > 1:
+        headline, note = f"{len(lines)} lines", "Copy them, or save them as CSV."
+    else:
+        headline, note = first.text, f"{percent(first.confidence)} sure"
+        if first.confidence < SURE and first.alternatives:
+            other = first.alternatives[0]
+            note += f". It may be {other.text} ({percent(other.confidence)})."
+    return {
+        "verdict": "number",
+        "headline": headline,
+        "note": note,
+        "text": reading.text,
+        "digits": [_digit_of_line(digit, page, scale) for line in lines for digit in line.digits],
+        "lines": [
+            {
+                "text": line.text,
+                "share": f"{percent(line.confidence)} sure",
+                "confidence": round(line.confidence, 4),
+            }
+            for line in lines
+        ],
+        "discarded": "",
+    }
+
+
+def upright(picture: bytes, *, turned: int) -> tuple[Image.Image, float]:
+    """The picture as `read` counts its boxes, no larger than `SHOWN`, and how much smaller it is.
+
+    It is turned by its EXIF orientation, and then so many degrees clockwise.
+    """
+    with Image.open(io.BytesIO(picture)) as page:
+        longest = max(page.size)
+        page.draft("RGB", (SHOWN, SHOWN))  # JPEG: decode at a fraction of the size
+        page.thumbnail((SHOWN, SHOWN))
+        shown = ImageOps.exif_transpose(page).convert("RGBA")
+    return shown.rotate(-turned, expand=True), max(shown.size) / longest
+
+
+def _digit_of_line(digit: Digit, page: Image.Image, scale: float) -> dict[str, Any]:
+    """One digit of a line as the page shows it, with the canvas of the picture around its box."""
+    left, top, right, bottom = (round(edge * scale) for edge in digit.box)
+    around = round(MARGIN * max(right - left, bottom - top)) + 1
+    crop = page.crop((left - around, top - around, right + around, bottom + around))
+    try:
+        canvas = data_url(canvas_steps(crop).canvas)
+    except (NoInkError, UnreadableImageError):
+        canvas = data_url(np.zeros((28, 28), np.uint8))
+    prediction = digit.prediction
+    return {
+        "digit": prediction.digit,
+        "share": percent(digit.confidence),
+        "verdict": "unlike" if prediction.is_digit is False else "digit",
+        "probabilities": prediction.probabilities,
+        "shares": [percent(share) for share in prediction.probabilities],
+        "canvas": canvas,
+        "box": [left / page.width, top / page.height, right / page.width, bottom / page.height],
+    }
+
+
 def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
-    """An answer as the page shows it: words, probabilities, the canvas and the steps to it."""
+    """An answer as the page shows it: words, and each digit with its bars and canvas."""
     first, second = np.argsort(prediction.probabilities)[::-1][:2]
     confidence = prediction.confidence
     if prediction.is_digit is False:
         verdict, headline = "unlike", "Not a digit"
-        note = f"It looks like none of the ten; the nearest is a {first}."
+        note = f"It looks like none of the ten. The nearest is a {first}."
         if prediction.reason:
-            note = f"The picture shows {prediction.reason}. Give one digit at a time."
+            note = f"The picture shows {prediction.reason}. They could not be read as a number."
     elif confidence >= SURE:
         verdict, headline = "digit", str(first)
         note = f"{percent(confidence)} sure"
     else:
         verdict, headline = "digit", str(first)
         runner_up = percent(prediction.probabilities[second])
-        note = f"{percent(confidence)} sure; it may be a {second} ({runner_up})"
+        note = f"{percent(confidence)} sure. It may be a {second} ({runner_up})."
     if prediction.is_digit is None:
-        note += "; whether it is a digit is unknown"
-    discarded = f"{percent(steps.discarded)} of the ink was left aside: specks, lines, borders."
+        note += ". These weights cannot tell whether it is a digit."
+    discarded = f"{percent(steps.discarded)} of the ink was left aside: specks, lines or borders."
     return {
         "verdict": verdict,
         "headline": headline,
         "note": note,
-        "digit": prediction.digit,
-        "probabilities": prediction.probabilities,
-        "shares": [percent(share) for share in prediction.probabilities],
-        "canvas": data_url(steps.canvas),
+        "text": "" if prediction.is_digit is False else headline,
+        "digits": [digit_of(prediction, steps)],
         "steps": _steps(steps),
         "discarded": discarded if steps.discarded >= WORTH_MENTION else "",
     }
 
 
+def digit_of(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
+    """One digit as the page shows it; its box is in shares of the picture's width and height."""
+    height, width = steps.picture.shape[:2]
+    left, top, right, bottom = steps.box
+    return {
+        "digit": prediction.digit,
+        "share": percent(prediction.confidence),
+        "verdict": "unlike" if prediction.is_digit is False else "digit",
+        "probabilities": prediction.probabilities,
+        "shares": [percent(share) for share in prediction.probabilities],
+        "canvas": data_url(steps.canvas),
+        "box": [left / width, top / height, right / width, bottom / height],
+    }
+
+
 _ABOUT_STEPS = {
-    "Picture": "as it was read, upright",
+    "Picture": "upright, cut to the page that carries the ink",
     "Contrast": "light evened out, ink bright",
     "Ink": "what is taken for the digit, in its box",
     "Canvas": "scaled and centred as MNIST did",
@@ -69,9 +188,13 @@ def _steps(steps: CanvasSteps) -> list[dict[str, str]]:
 
 
 def from_data_url(url: Any) -> bytes:
-    """The file inside a data URL, whatever its type says; UnreadableImageError if it is none."""
-    if not isinstance(url, str) or not url.startswith("data:") or ";base64," not in url[:100]:
-        raise UnreadableImageError("This is no picture: send a base64 data URL of one.")
+    """The file inside a data URL. Raises UnreadableImageError where it is not a data URL."""
+    if (
+        not isinstance(url, str)
+        or not url[:5].lower() == "data:"
+        or ";base64," not in url[:100].lower()
+    ):
+        raise UnreadableImageError("This is not a picture. Send a base64 data URL of one.")
     if len(url) > MAX_BYTES * 4 / 3 + 100:
         raise UnreadableImageError(
             f"The file is larger than {MAX_BYTES // 2**20} MB; save the picture smaller."
@@ -79,4 +202,4 @@ def from_data_url(url: Any) -> bytes:
     try:
         return base64.b64decode(url.partition(",")[2], validate=True)
     except binascii.Error:
-        raise UnreadableImageError("This is no picture: the data URL is damaged.") from None
+        raise UnreadableImageError("This is not a picture: the data URL is damaged.") from None

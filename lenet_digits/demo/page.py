@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from lenet_digits import __version__
-from lenet_digits.demo.answers import MAX_BYTES, describe, from_data_url
-from lenet_digits.reading.canvas import canvas_steps
+from lenet_digits.demo.answers import MAX_BYTES, from_data_url
+from lenet_digits.demo.routes import example_pictures
+from lenet_digits.reading.numbers import Reading, read
 from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
-from lenet_digits.reading.prediction import Prediction, likeliest, predict, predict_steps
-from lenet_digits.storage.shipped import examples_directory, weights_directory
+from lenet_digits.reading.prediction import Prediction, predict
+from lenet_digits.storage.shipped import weights_directory
 from lenet_digits.training.metrics import METRICS_FILE, Metrics, Share
 
 if TYPE_CHECKING:
@@ -53,37 +54,39 @@ def static_file(name: str) -> str:
 # Page ------------------------------------------------------------------------------------------
 
 
-def _reader(
-    source: str, answer: Callable[[ImageInput], dict[str, Any]], *, nothing: str, blank: str
-) -> gr.HTML:
-    """A place for pictures, ``sketchpad`` or ``upload``, with the answer beside it.
+def _reader(source: str) -> gr.HTML:
+    """A reader, ``pad`` or ``upload``: a place for pictures with the answer beside it.
 
-    One component rather than several joined by events: its script numbers the questions it asks
-    `read`, and drops the answer to any but the latest, so that no older picture's is ever shown.
+    It is one component rather than several joined by events: its script numbers the questions it
+    asks, and drops the answer to any but the latest, so that no older picture's is ever shown.
     """
-
-    def read(picture: str) -> dict[str, Any]:
-        try:
-            return answer(from_data_url(picture))
-        except NoInkError:
-            return {"verdict": "nothing", "headline": "", "note": blank}
-        except UnreadableImageError as error:
-            return {"verdict": "problem", "headline": "No answer", "note": str(error)}
-
-    template = static_file(f"{source}.html") + static_file("answer.html")
+    template = static_file(f"{source}.html") + static_file("answer.html") + _examples(source)
+    scripts = "".join(static_file(f"{name}.js") for name in ("engine-server", "answer", source))
     # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
     return gr.HTML(
-        html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()).replace(
-            "@examples@", _examples(source)
-        ),
-        js_on_load=static_file("answer.js") + static_file(f"{source}.js") + READY,
-        server_functions=[read],
+        html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()),
+        js_on_load=f"{scripts}const engine = makeServerEngine({MAX_BYTES});{START[source]}{READY}",
         apply_default_css=False,
-        nothing={"verdict": "nothing", "headline": "", "note": nothing},
-        limit=MAX_BYTES,
     )
 
 
+# How each reader's script begins. Gradio makes the second reader when its tab is first opened:
+# a picture that is dropped on the first tab waits for it.
+START = {
+    "pad": """
+        makePad(element, engine);
+        catchFiles();
+        document.addEventListener("picture", (event) => {
+            if (!document.querySelector(".drop")) window.waitingPicture = event.detail;
+            for (const tab of document.querySelectorAll("[role=tab]"))
+                if (tab.textContent.trim() === "Upload") tab.click();
+        });
+    """,
+    "upload": """
+        makeUpload(element, engine).take(window.waitingPicture);
+        delete window.waitingPicture;
+    """,
+}
 READY = 'element.dataset.ready = "";'  # shown before its script runs; tests must not draw too soon
 
 
@@ -94,12 +97,6 @@ def _bars() -> str:
         '<span class="share" aria-hidden="true"></span></li>'
         for digit in range(10)
     )
-
-
-def example_pictures() -> list[Path]:
-    """The example pictures that come with the package, sorted by name."""
-    pictures = examples_directory().glob("[0-9a-z]*-*.*")
-    return sorted(path for path in pictures if path.suffix in (".png", ".jpg"))
 
 
 def _examples(source: str) -> str:
@@ -191,19 +188,27 @@ def _metrics() -> Metrics | None:
 # API -------------------------------------------------------------------------------------------
 
 
-def _api(read: Callable[[ImageInput], Prediction]) -> None:
-    """The two endpoints that programs may call; there are no others."""
+def _api(
+    predicted: Callable[[ImageInput], Prediction], reading: Callable[[ImageInput], Reading]
+) -> None:
+    """The three endpoints that programs may call; there are no others."""
 
     def predict_image(image: bytes | None) -> dict[str, Any]:
         try:
-            return read(image or b"").to_dict()
+            return predicted(image or b"").to_dict()
         except (NoInkError, UnreadableImageError) as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     def predict_drawing(drawing: str) -> dict[str, Any]:
         try:
-            return read(from_data_url(drawing)).to_dict()
+            return predicted(from_data_url(drawing)).to_dict()
         except (NoInkError, UnreadableImageError) as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    def read_image(image: bytes | None) -> dict[str, Any]:
+        try:
+            return reading(image or b"").to_dict()
+        except UnreadableImageError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
     image = gr.File(label="image", type="binary", visible=False)
@@ -218,15 +223,25 @@ def _api(read: Callable[[ImageInput], Prediction]) -> None:
     drawing = gr.Textbox(label="drawing", visible=False)
     result = gr.JSON(label="answer", visible=False)
     result.api_info = lambda: ANSWER_SCHEMA
-    for function, source, description in (
-        (predict_image, image, "Reads the digit in a picture file."),
+    numbers = gr.JSON(label="reading", visible=False)
+    numbers.api_info = lambda: READING_SCHEMA
+    for function, source, target, description in (
+        (predict_image, image, result, "Reads the digit in a picture file."),
         (
             predict_drawing,
             drawing,
+            result,
             "Reads a drawing sent as a data URL, as a canvas makes it: 2 MB at most.",
         ),
+        (
+            read_image,
+            image,
+            numbers,
+            "Reads all numbers in a picture file: lines, pages, forms. Boxes are left, top, right "
+            "and bottom in pixels of the upright picture.",
+        ),
     ):
-        gr.on([], function, source, result, api_name=function.__name__, api_description=description)
+        gr.on([], function, source, target, api_name=function.__name__, api_description=description)
 
 
 ANSWER_SCHEMA = {
@@ -237,6 +252,31 @@ ANSWER_SCHEMA = {
         "is_digit": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
         "outlier_score": {"anyOf": [{"type": "number"}, {"type": "null"}]},
         "probabilities": {"type": "array", "items": {"type": "number"}},
+    },
+}
+NUMBER, INTEGER, TEXT = {"type": "number"}, {"type": "integer"}, {"type": "string"}
+BOX = {"type": "array", "items": INTEGER}
+
+
+def _list_of(**properties: Any) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "object", "properties": properties}}
+
+
+READING_SCHEMA = {  # of `Reading.to_dict`
+    "type": "object",
+    "properties": {
+        "text": TEXT,
+        "turned": INTEGER,
+        "lines": _list_of(
+            text=TEXT,
+            confidence=NUMBER,
+            box=BOX,
+            digits=_list_of(digit=INTEGER, confidence=NUMBER, box=BOX, prediction=ANSWER_SCHEMA),
+            marks=_list_of(kind=TEXT, box=BOX),
+            alternatives=_list_of(text=TEXT, confidence=NUMBER),
+        ),
+        "cells": _list_of(text=TEXT, row=INTEGER, column=INTEGER, box=BOX),
+        "marks": _list_of(kind=TEXT, box=BOX),
     },
 }
 
@@ -254,13 +294,15 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
     def predicted(picture: ImageInput) -> Prediction:
         return predict(picture, model=model)
 
-    def answer(picture: ImageInput) -> dict[str, Any]:
-        steps = likeliest(canvas_steps(picture), model=model)
-        return describe(predict_steps(steps, model=model), steps)
+    def numbers(picture: ImageInput) -> Reading:
+        return read(picture, model=model)
 
     before = os.environ.get(TELEMETRY)
     with gr.Blocks(
-        title="lenet-digits", analytics_enabled=False, delete_cache=(KEPT // 4, KEPT)
+        title="lenet-digits",
+        analytics_enabled=False,
+        delete_cache=(KEPT // 4, KEPT),
+        fill_width=True,
     ) as demo:
         if before is None:  # Gradio sets it; the process is not ours but the caller's
             os.environ.pop(TELEMETRY, None)
@@ -268,15 +310,10 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
             os.environ[TELEMETRY] = before
         gr.HTML(static_file("header.html"), apply_default_css=False)
         with gr.Tabs():
-            with gr.Tab("Sketchpad"):
-                _reader("sketchpad", answer, nothing="Nothing drawn yet", blank="Nothing drawn yet")
-            with gr.Tab("Upload"):
-                _reader(
-                    "upload",
-                    answer,
-                    nothing="No picture yet",
-                    blank="No ink found in this picture",
-                )
+            with gr.Tab("Sketchpad", render_children=True):
+                _reader("pad")
+            with gr.Tab("Upload", render_children=True):
+                _reader("upload")
             with gr.Tab("About"):
                 gr.HTML(
                     _about(
@@ -288,11 +325,12 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
                     apply_default_css=False,
                 )
         gr.HTML(
-            f'<div class="colophon"><p>{html.escape(weights_note)}</p>'
-            f"<p>lenet-digits {__version__}</p></div>",
+            static_file("footer.html").format(
+                weights=html.escape(weights_note), version=__version__
+            ),
             apply_default_css=False,
         )
-        _api(predicted)
+        _api(predicted, numbers)
     _explain_refusals(demo)
     return demo
 

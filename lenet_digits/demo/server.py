@@ -10,28 +10,29 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from fastapi import FastAPI
 from gradio.utils import get_upload_folder
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import FileResponse
-from starlette.routing import Route
+from starlette.middleware.gzip import GZipMiddleware
 
+from lenet_digits import __version__
 from lenet_digits.demo.address import bracketed, choose_address, others_open, url
-from lenet_digits.demo.answers import MAX_BYTES
+from lenet_digits.demo.answers import MAX_BYTES, for_page, for_programs
 from lenet_digits.demo.guard import HANDLERS, Guard, swept
-from lenet_digits.demo.page import build_demo, example_pictures, static_file
+from lenet_digits.demo.page import STATIC, build_demo, static_file
+from lenet_digits.demo.routes import MAX_THREADS, Routes
 from lenet_digits.reading.prediction import shipped_network
 
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
 MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
-MAX_THREADS = 4  # pictures read at once: a large one takes up to 250 MB of memory
+FORM = 2**16  # bytes around a picture that comes in a form
 PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def launch(
         demo.queue(max_size=MAX_WAITING)
         # Gradio keeps a message queue of each of the last 2,000 callers, 40 MB in all.
         demo._queue.pending_messages_per_session.max_size = 2 * MAX_WAITING
-        options = launch_options()
+        options = launch_options(model)
         options["app_kwargs"]["lifespan"] = swept
         demo.launch(
             server_name=bracketed(host),
@@ -88,28 +89,54 @@ def launch(
         demo.block_thread()
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(model: LeNet5 | None = None) -> dict[str, Any]:
     """What Gradio's own `launch` needs to know of this app besides where to listen."""
+    return mount_options(model) | {
+        "state_session_capacity": 50,
+        "max_threads": MAX_THREADS,
+    }
+
+
+def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
+    """What `gradio.mount_gradio_app` needs to know of this app besides where it goes."""
+    routes = Routes(partial(for_programs, model=model), partial(for_page, model=model))
+    guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + FORM}
     return {
         "theme": _theme(),
         "css": static_file("demo.css"),
-        "head": '<meta name="color-scheme" content="light dark">',
-        "footer_links": [],
+        "head": static_file("head.html"),
+        "favicon_path": str(STATIC / "icon.png"),
+        "footer_links": ["api"],
         "run_history": False,
         "ssr_mode": False,
         "max_file_size": MAX_BYTES,
-        "state_session_capacity": 50,
         "show_error": False,
         "enable_monitoring": False,
-        "max_threads": MAX_THREADS,
         "app_kwargs": {
-            "routes": [Route("/examples/{name}", _example)],
-            "middleware": [
-                Middleware(Guard, uploads=get_upload_folder(), max_bytes=MAX_BYTES * 4 // 3 + 2**16)
-            ],
+            "routes": routes.all(),
+            "middleware": [Middleware(GZipMiddleware), Middleware(Guard, **guard)],
             "exception_handlers": HANDLERS,
+            "version": __version__,
+            "title": "lenet-digits",
         },
     }
+
+
+def mount(app: FastAPI, path: str = "/demo", *, model: LeNet5 | None = None) -> FastAPI:
+    """Put the page into another FastAPI app, at a path; returns that app.
+
+    The page looks and works there as it does when launched. The process keeps its signals, its
+    environment and its temporary folder.
+
+    Args:
+        app: the app to put it into.
+        path: where in that app, for instance "/demo".
+        model: the network that reads; by default the one with the shipped weights.
+    """
+    demo = build_demo(model)
+    demo.queue(max_size=MAX_WAITING)
+    gr.mount_gradio_app(app, demo, path=path, **mount_options(model))
+    return app
 
 
 def _theme() -> gr.themes.Base:
@@ -121,14 +148,6 @@ def _theme() -> gr.themes.Base:
         body_text_color="#20293a",
         body_text_color_dark="#e8e2d5",
     )
-
-
-def _example(request: Request) -> FileResponse:
-    """The file of an example: the only files that the app gives out, besides Gradio's own."""
-    for picture in example_pictures():
-        if picture.name == request.path_params["name"]:
-            return FileResponse(picture)
-    raise HTTPException(404, "There is no such example.")
 
 
 @contextmanager

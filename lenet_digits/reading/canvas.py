@@ -42,7 +42,7 @@ METHODS = ("mnist", "center-crop")
 class CanvasSteps:
     """A picture on its way to the canvas, step by step; H and W are at most `ink.WORK_SIZE`."""
 
-    picture: Bytes  # (H, W, 3), upright, alpha composited over the paper it implies
+    picture: Bytes  # (H, W, 3), upright, on its paper; only the page that carries the ink
     contrast: Floats  # (H, W) in [0, 1], uneven light divided out, ink bright
     ink: Floats  # (H, W) in [0, 1], what is left after threshold and cleaning
     box: tuple[int, int, int, int]  # left, top, right, bottom (exclusive) of the ink in `picture`

@@ -1,8 +1,8 @@
 """Finds the ink in a picture: first what is ink, then which ink is the one digit.
 
 The steps are: reduce the picture to a size that suits the work, put it on one ground, even out the
-light so that ink is bright on an even dark ground, apply a threshold, remove ruled lines, and keep
-the parts that belong to the digit.
+light so that ink is bright on an even dark ground, apply a threshold, remove lines and boxes, and
+keep the parts that belong to the digit.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ UNEVEN_REACH = (
 )
 FAINT = 0.12  # of the ink's contrast: weaker is paper, dirt or the other side's ink; tuned 2026-11
 SECOND_STRENGTH = 0.1  # of the strong ink: as much faint ink away from it is part of the writing
+WIDER = 1.25  # times the width of strong strokes: faint ink from there on is a shadow
+MOST_WIDE = 0.2  # of faint ink may be as wide as that
 MOST_FAINT = 3.0  # times the strong ink: more is rather a shadow or a picture's ground
 WORK_SIZE = 192  # pixels: the longest side at which ink is searched for; 7 times the canvas
 TINY_SIZE = 64  # pixels: a picture up to this longest side is enlarged to about twice this
@@ -333,9 +335,9 @@ def _is_no_wider(faint: Bytes, strong: Bytes) -> bool:
     """Whether faint ink is hardly wider than the strokes of strong ink: a shadow's edge is."""
     outlines, _ = cv2.findContours(strong, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     width = 2 * np.count_nonzero(strong) / max(1, sum(map(len, outlines)))
-    disc = np.ones((round(1.25 * width) + 2,) * 2, np.uint8)
-    wide = cv2.morphologyEx(faint, cv2.MORPH_OPEN, disc)
-    return bool(np.count_nonzero(wide) < 0.2 * np.count_nonzero(faint))
+    square = np.ones((round(WIDER * width) + 2,) * 2, np.uint8)
+    wide = cv2.morphologyEx(faint, cv2.MORPH_OPEN, square)
+    return bool(np.count_nonzero(wide) < MOST_WIDE * np.count_nonzero(faint))
 
 
 def _local_levels(contrast: Floats, level: float) -> Floats:

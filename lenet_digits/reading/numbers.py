@@ -34,7 +34,7 @@ MOST_ALTERNATIVES = 5
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
 # A confidence is what the lattice says, put right on the tune split of the open number sets,
 # 2026-11: slope and offset of its log odds.
-SLOPE, OFFSET = 0.47, -0.38
+SLOPE, OFFSET = 0.44, -0.31
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side

@@ -33,12 +33,15 @@ SMALLEST_PAGE = 0.2  # of the picture's longest side
 SMALLEST_CONTENT = 0.2  # of a page's longest side: less on a page is dirt, or its ink is a pattern
 LEAST_GROUND = 0.4  # of a page's area is its paper
 LEAST_AREA = 0.1  # of the picture
-STRAIGHT_EDGED = (
-    0.93  # of the convex hull's area: a page that ink from outside reaches into has less
-)
+STRAIGHT_EDGED = 0.93  # of the convex hull's area: a page that ink reaches into has less
 CONVEX = 0.9  # of the convex hull's area: below this a shape is no page
 SQUARE = 0.92  # of the area of a quadrangle: from here on a shape is a sheet or a box
 BAND = 0.85  # of a side of the picture: what covers this much of it is a desk or a bar, not ink
+ALIKE = 0.3  # of the ink's contrast to its paper: colours that differ by less are the same
+SOLID = 0.25  # of a spot's pixels, at most, look like the paper: else it is a stroke with loops
+ROUNDED = 0.7  # of the convex hull's area: a spot that fills more may be a hole
+OFF_CENTRE = 0.25  # of a round page's longest side: how far from its middle its ink may lie
+LEAST_IN_CIRCLE = 0.35  # of a round page's longest side: its ink, at least
 ELONGATED = 2.5  # longer side to shorter: less, and a convex spot on a round page is its hole
 
 _Contour = Any  # OpenCV's outline, (N, 1, 2) int32
@@ -84,9 +87,9 @@ def _left_out(page: Page, regions: Bytes) -> float:
     That is what has not the colour of the page's paper. What lies around everything, as a desk
     does, is not ink unless it is as narrow as a frame.
     """
-    off = np.abs(page.small.astype(np.float32) - _colour(page.small, page.ground)).max(axis=2)
+    off = _distance(page.small, _colour(page.small, page.ground))
     strength = off[(page.inside > page.ground)].max(initial=0)
-    inked = off > 0.3 * strength
+    inked = off > ALIKE * strength
     shares = np.bincount(regions.ravel(), minlength=MOST_BORDERS + 1) / regions.size
     wide = shares > FRAME
     wide[0] = False
@@ -146,7 +149,7 @@ def _edges(small: Bytes) -> Bytes:
     Along a blurred, slanting edge it could, pixel by pixel.
     """
     change = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    return np.asarray(change.max(axis=2) > EDGE, np.uint8)
+    return np.asarray(_largest_channel(change) > EDGE, np.uint8)
 
 
 def _border_regions(small: Bytes, edges: Bytes, step: int) -> tuple[Bytes, int]:
@@ -192,6 +195,17 @@ def _page(inside: Bytes, ground: Bytes, rim: Bytes, small: Bytes) -> Page:
     content, _ = cv2.findContours(inside & (1 - ground), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     sizes = [max(cv2.boundingRect(each)[2:]) for each in content]
     return Page(inside, ground, list(content), rim, max(sizes, default=0), small)
+
+
+def _distance(small: Bytes, colour: _Colour) -> Bytes:
+    """How much the colour of every pixel, (h, w), differs from one colour: the largest channel."""
+    same = np.broadcast_to(colour.astype(np.uint8), small.shape)
+    return _largest_channel(cv2.absdiff(small, same))
+
+
+def _largest_channel(pixels: Any) -> Bytes:
+    red, green, blue = cv2.split(pixels)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
@@ -315,20 +329,21 @@ def _is_ink(
     off = np.abs(small[spot > 0].astype(np.float32) - paper).max(axis=1)
     ink = np.median(small[spot > 0][off >= 0.7 * off.max()], axis=0)
     strength = float(np.abs(ink - paper).max())
-    like_around = float(np.abs(ink - around).max()) < 0.3 * strength
+    like_around = float(np.abs(ink - around).max()) < ALIKE * strength
     area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
     across, along = sorted(cv2.minAreaRect(outline)[1])
     core = cv2.erode(spot, np.ones((3, 3), np.uint8))[spot > 0] > 0
-    solid = bool(core.any()) and np.mean(off[core] < 0.3 * strength) < 0.25
-    compact = area > 0.7 and along < ELONGATED * max(1.0, across)
-    hole = like_around and solid and (compact or (not square and area > 0.7))
+    solid = bool(core.any()) and np.mean(off[core] < ALIKE * strength) < SOLID
+    compact = area > ROUNDED and along < ELONGATED * max(1.0, across)
+    hole = like_around and solid and (compact or (not square and area > ROUNDED))
     if square:
         return True, hole
     if (spot & ring).any():
         return False, hole
     left, top, width, height = cv2.boundingRect(page.inside)
     x, y, w, h = cv2.boundingRect(outline)
-    central = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
-    pen = float(np.abs(small.astype(np.float32) - paper).max(axis=2)[page.rim > 0].max())
-    large = max(w, h) > 0.35 * max(width, height)
-    return central < 0.25 * max(width, height) and strength > 0.3 * pen and large, hole
+    off_centre = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
+    pen = float(_distance(small, paper)[page.rim > 0].max())
+    large = max(w, h) > LEAST_IN_CIRCLE * max(width, height)
+    central = off_centre < OFF_CENTRE * max(width, height)
+    return central and large and strength > ALIKE * pen, hole

@@ -26,6 +26,9 @@ SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the di
 STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
 WEAK = 0.22  # of the same: where ink ends
 PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0.61 to 0.66
+FAINT = 0.04  # contrast: fainter ink counts only on clean paper ...
+CLEAN = 0.8  # ... whose pixels it parts so well (see PARTED) ...
+FAINTEST = 0.012  # ... and it is at least this dark
 RULE_LENGTH = 1.6  # digit heights: the shortest run that may be a printed line
 RULE_WIDTH = 0.2  # digit heights: the widest printed line ...
 RULE_PENS = 1.5  # pen widths: ... or this, where that is more: on small pictures all lines are wide
@@ -162,7 +165,7 @@ def _otsu(values: Floats) -> tuple[float, float]:
 def _mask(contrast: Floats) -> Bytes:
     """1 where there is ink: parts that are dark somewhere, as far as they are fairly dark."""
     floor, level = _level(contrast)
-    if level < 0.04:
+    if level < FAINT and (level < FAINTEST or _otsu(contrast[::2, ::2].ravel())[1] < CLEAN):
         return np.zeros(contrast.shape, np.uint8)
     weak = (contrast > max(floor, WEAK * level)).astype(np.uint8)
     strong = contrast > max(floor, STRONG * level)

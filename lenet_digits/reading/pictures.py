@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -36,6 +37,8 @@ ALIKE = 0.9
 INK_SHARE = 0.4  # of a picture: as much at most of a layer is ink; tuned on drawings, 2026-11
 OWN_PAPER = 40  # grey levels in what is opaque: from here on it holds paper and ink of its own
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
+PDF_DPI = 200  # pixels per inch of a page, as scanners save it: a digit of 5 mm has 40
+PDF_SIDE = 4000  # pixels: longest side, at most, of a page
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 # Brands of HEIF files whose pictures are coded as HEVC: ISO/IEC 23008-12, annex B.
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
@@ -130,6 +133,10 @@ def open_local(data: bytes, name: str) -> Image.Image:
     What others send is not opened here: the decoder of HEIC is for files that the user chose.
     ``name`` is the file's name, for the error. Raises UnreadableImageError.
     """
+    if is_pdf(data):
+        raise UnreadableImageError(
+            f"{name} is a PDF. Read its pages with the command: lenet-digits read FILE"
+        )
     return _open_heic(data, name) if is_heic(data) else _open_encoded(data)
 
 
@@ -169,6 +176,67 @@ def _open_heic(data: bytes, name: str) -> Image.Image:
             f"The picture is damaged and cannot be read: {_in_one_line(error)}."
         ) from None
     return page
+
+
+def is_pdf(data: bytes) -> bool:
+    """Whether a file says that it is a PDF: within its first 1,024 bytes, as readers ask for."""
+    return b"%PDF-" in data[:1024]
+
+
+def pdf_is_supported() -> bool:
+    """Whether the optional package that reads PDFs is installed."""
+    return importlib.util.find_spec("pypdfium2") is not None
+
+
+def pdf_pages(data: bytes, name: str, *, most: int) -> Iterator[Image.Image]:
+    """The pages of a PDF of the user's own, each drawn when it is asked for.
+
+    A page has `PDF_DPI` pixels per inch, or fewer where it would have more than `PDF_SIDE` on a
+    side. A page that cannot be drawn raises UnreadableImageError; the next may be asked for.
+
+    Args:
+        data: the file.
+        name: the file's name, for errors.
+        most: pages that a file may have.
+
+    Raises UnreadableImageError, before any page is drawn, for a file that is damaged, too large,
+    locked with a password, or has too many pages.
+    """
+    try:
+        import pypdfium2
+    except ImportError:
+        raise UnreadableImageError(
+            f'{name} is a PDF. Install support for it: pip install "lenet-digits[pdf]"'
+        ) from None
+    _check_bytes(data)
+    try:
+        document = pypdfium2.PdfDocument(data)
+        document.init_forms()  # else fields that were filled in on a computer stay empty
+        count = len(document)
+    except pypdfium2.PdfiumError as error:
+        locked = "password" in str(error).lower()
+        raise UnreadableImageError(
+            f"{name} is locked with a password; save it without one."
+            if locked
+            else f"{name} is damaged and cannot be read: {_in_one_line(error).rstrip('.')}."
+        ) from None
+    if count > most:
+        raise UnreadableImageError(f"{name} has {count:,} pages, more than {most:,}; split it.")
+
+    def drawn(number: int) -> Image.Image:
+        try:
+            page = document[number]
+            width, height = page.get_size()  # in points, 1/72 inch
+            scale = min(PDF_DPI / 72, PDF_SIDE / max(width, height, 1.0))
+            _check_size(round(width * scale), round(height * scale))
+            picture: Image.Image = page.render(scale=scale).to_pil()
+        except pypdfium2.PdfiumError as error:
+            raise UnreadableImageError(
+                f"The page is damaged and cannot be read: {_in_one_line(error).rstrip('.')}."
+            ) from None
+        return picture
+
+    return map(drawn, range(count))
 
 
 def _open_encoded(data: bytes) -> Image.Image:

@@ -89,7 +89,9 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
-        refusal = f"shows {self.reason}" if self.reason else "does not look like a digit"
+        refusal = "does not look like a digit"
+        if self.reason:
+            refusal = f"shows {self.reason}: use read()"
         doubt = {
             True: "",
             False: f", but it {refusal}",

@@ -114,7 +114,7 @@ for path in (
 for name in ("read", "predict", "lambda", "0", "-1", "api/predict", "%00", "__init__"):
     request(f"endpoint {name}", "POST", f"{API}/call/{name}", json={"data": ["x"]})
     request(f"endpoint v2 {name}", "POST", f"{API}/call/v2/{name}", json={"drawing": "x"})
-for number in (-1, 2, 99, 10**30):
+for number in (-1, 3, 99, 10**30):
     body = {"data": ["x"], "fn_index": number, "session_hash": "s"}
     request(f"function {number}", "POST", f"{API}/queue/join", json=body)
 for number, body in enumerate(
@@ -143,6 +143,7 @@ for name, header in {
     request(
         f"form to the page, {name}", "POST", f"{API}/component_server", content=b"x", headers=header
     )
+    request(f"form to be read, {name}", "POST", "/read", content=b"--x\r\n\r\nx", headers=header)
 
 call("drawing: no data URL", "predict_drawing", "x")
 call("drawing: a link", "predict_drawing", "http://127.0.0.1/7.png")
@@ -244,7 +245,8 @@ async def large_file(app: App) -> str:
     return str(reply.status_code)
 
 
-for place in ("call/predict_drawing", "queue/join", "component_server", "upload", "cancel"):
+for place in ("call/predict_drawing", "queue/join", "component_server", "upload", "cancel",
+              "../read"):  # fmt: skip
 
     async def declared(app: App, place: str = place) -> str:
         head = f"POST {API}/{place} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"

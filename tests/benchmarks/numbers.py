@@ -32,7 +32,8 @@ from lenet_digits.reading.numbers import Read, Reading, read, read_upright
 from lenet_digits.reading.page_ink import PAGE_SIZE
 from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import predict, shipped_network
-from tests.benchmarks.realworld import HEADLINE, read_manifest, run_adapter, share
+
+from .realworld import HEADLINE, read_manifest, run_adapter, share
 
 SETS = (
     "pen_rows",

@@ -82,7 +82,6 @@ class App:
     http: httpx.AsyncClient
     trap: str = "http://127.0.0.1:9"
     at_fault: list[str] = field(default_factory=list)
-    pad: int | None = None
     secrets: tuple[str, ...] = (str(ROOT), "/lenet-digits-", "site-packages", "Traceback")
 
     async def ask(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -117,13 +116,6 @@ class App:
         path: str = reply.json()[0]
         return path
 
-    async def sketchpad(self) -> int:
-        """The number that Gradio gave the page's sketchpad."""
-        if self.pad is None:
-            parts = (await self.ask("GET", "/config")).json()["components"]
-            self.pad = next(p["id"] for p in parts if p["props"].get("server_fns") == ["read"])
-        return self.pad
-
     async def raw(self, *parts: bytes, read: bool = True) -> tuple[int, str]:
         """Bytes that no client library would send: the status, 0 for none, and all that follows."""
         address = urlsplit(self.url)
@@ -153,10 +145,8 @@ def file_data(path: str) -> dict[str, Any]:
 
 async def by_page(app: App, drawing: Drawing) -> dict[str, Any] | None:
     """What the page's script asks."""
-    body = {"data": drawing.url, "component_id": await app.sketchpad(), "fn_name": "read"}
-    reply = await app.ask("POST", f"{API}/component_server/", json=body | {"session_hash": "me"})
-    answer: dict[str, Any] | None = reply.json() if reply.status_code == 200 else None
-    return answer
+    reply = await app.ask("POST", "/read?pictures=1", content=drawing.file)
+    return reply.json()["digits"][0] if reply.status_code == 200 else None
 
 
 async def by_call(app: App, drawing: Drawing) -> dict[str, Any] | None:

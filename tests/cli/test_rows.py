@@ -33,8 +33,9 @@ def blank():
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder as people have them, with one of everything."""
+def folder(tmp_path, monkeypatch):
+    """A folder as people have them, with one of everything, where PDFs are not supported."""
+    monkeypatch.setattr("lenet_digits.reading.pictures.pdf_is_supported", lambda: False)
     (tmp_path / "scans" / "deeper").mkdir(parents=True)
     shutil.copy(SEVEN, "scans/7.jpg")
     shutil.copy(ZERO, "scans/deeper/0.png")

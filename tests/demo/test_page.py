@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import logging
 import os
@@ -19,9 +20,11 @@ import torch
 from conftest import App, others_litter
 from PIL import Image, ImageDraw
 
+from lenet_digits import __version__
 from lenet_digits.model import LeNet5
 from lenet_digits.reading.canvas import CanvasSteps
 from lenet_digits.reading.prediction import Prediction
+from lenet_digits.storage.files import WeightsError
 from lenet_digits.training.metrics import METRICS_FILE, Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -37,14 +40,12 @@ def demo() -> Any:
 
 @pytest.fixture(scope="module")
 def client(demo: Any) -> Iterator[Any]:
-    """The app with untrained weights, mounted without a socket."""
+    """The app, mounted without a socket."""
     with others_litter():
-        import gradio as gr
         from fastapi import FastAPI
         from fastapi.testclient import TestClient
 
-        torch.manual_seed(0)
-        app = gr.mount_gradio_app(FastAPI(), demo.page.build_demo(LeNet5().eval()), path="/")
+        app = demo.server.mount(FastAPI(), "/")
     with TestClient(app) as http:
         yield http
     with others_litter():
@@ -98,7 +99,7 @@ def test_a_sure_answer_names_the_digit_alone(demo: Any) -> None:
 def test_a_doubtful_answer_names_the_runner_up(demo: Any) -> None:
     answer = demo.answers.describe(prediction(0.3, 0.7), steps())
     assert answer["headline"] == "1"
-    assert answer["note"] == "70.0 % sure; it may be a 0 (30.0 %)"
+    assert answer["note"] == "70.0 % sure. It may be a 0 (30.0 %)."
 
 
 def test_what_is_no_digit_is_called_so_however_sure_the_network_is(demo: Any) -> None:
@@ -109,7 +110,7 @@ def test_what_is_no_digit_is_called_so_however_sure_the_network_is(demo: Any) ->
 def test_where_nobody_knows_whether_it_is_a_digit_the_answer_says_so(demo: Any) -> None:
     answer = demo.answers.describe(prediction(0.02, 0.98, outlier_score=None), steps())
     assert (answer["verdict"], answer["headline"]) == ("digit", "1")
-    assert answer["note"] == "98.0 % sure; whether it is a digit is unknown"
+    assert answer["note"] == "98.0 % sure. These weights cannot tell whether it is a digit."
 
 
 def test_the_answer_carries_every_step_as_a_picture(demo: Any) -> None:
@@ -119,43 +120,115 @@ def test_the_answer_carries_every_step_as_a_picture(demo: Any) -> None:
     json.dumps(answer)  # it can be sent
 
 
-# The page's own question -------------------------------------------------------------------------
+# The app's own route -----------------------------------------------------------------------------
 
 
-def ask(client: Any, picture: Any) -> dict[str, Any]:
-    """What the sketchpad's script asks, asked without it."""
-    config = client.get("/config").json()
-    pads = [c for c in config["components"] if c["props"].get("server_fns") == ["read"]]
-    body = {
-        "data": picture,
-        "component_id": pads[0]["id"],
-        "fn_name": "read",
-        "session_hash": "s",
-    }
-    answer: dict[str, Any] = client.post("/gradio_api/component_server/", json=body).json()
-    return answer
+def test_a_picture_gets_an_answer_for_programs_and_one_for_the_page(
+    client: Any, seven: Path
+) -> None:
+    picture = seven.read_bytes()
+    answer = client.post("/read", content=picture).json()
+    assert answer["text"] == "7"
+    (line,) = answer["lines"]
+    prediction = line["digits"][0]["prediction"]
+    assert "canvas" not in str(answer)
+    shown = client.post("/read?pictures=1", content=picture).json()
+    (digit,) = shown["digits"]
+    assert digit["probabilities"] == prediction["probabilities"]
+    assert digit["canvas"].startswith("data:image/png;base64,")
 
 
-def test_a_drawing_gets_an_answer(client: Any, seven: Path) -> None:
-    answer = ask(client, data_url(seven.read_bytes()))
-    assert len(answer["probabilities"]) == 10
-    assert answer["canvas"].startswith("data:image/png;base64,")
+def test_a_number_has_its_digits_in_their_boxes(client: Any) -> None:
+    picture = (ROOT / "examples" / "numbers" / "2024-drawn.png").read_bytes()
+    assert client.post("/read", content=picture).json()["text"] == "2024"
+    shown = client.post("/read?pictures=1", content=picture).json()
+    assert (shown["verdict"], shown["headline"], shown["text"]) == ("number", "2024", "2024")
+    assert [digit["digit"] for digit in shown["digits"]] == [2, 0, 2, 4]
+    lefts = [digit["box"][0] for digit in shown["digits"]]
+    assert lefts == sorted(lefts)
+    assert all(0 <= edge <= 1 for digit in shown["digits"] for edge in digit["box"])
+
+
+def test_a_page_of_lines_is_shown_line_by_line(client: Any) -> None:
+    picture = (ROOT / "examples" / "numbers" / "page.png").read_bytes()
+    shown = client.post("/read?pictures=1", content=picture).json()
+    assert [line["text"] for line in shown["lines"]] == shown["text"].split("\n")
+    assert len(shown["lines"]) > 1
+    assert shown["headline"] == f"{len(shown['lines'])} lines"
+
+
+def test_weights_that_never_saw_a_non_digit_read_one_digit_and_say_why_not_numbers(
+    demo: Any,
+) -> None:
+    picture = (ROOT / "examples" / "numbers" / "2024-drawn.png").read_bytes()
+    model = LeNet5().eval()
+    assert demo.answers.for_page(picture, model)["verdict"] == "digit"
+    with pytest.raises(WeightsError, match="cannot read numbers"):
+        demo.answers.for_programs(picture, model)
+
+
+def test_a_form_with_a_file_is_read_as_well(client: Any, seven: Path) -> None:
+    picture = seven.read_bytes()
+    form = client.post("/read", files={"file": ("7.png", picture)})
+    assert form.json() == client.post("/read", content=picture).json()
 
 
 @pytest.mark.parametrize(
-    "picture",
-    [None, 7, "", "data:", "data:image/png;base64,!!!", "http://example.com/7.png", ["a"]],
-    ids=str,
+    "body",
+    [b"", b"data:", b"only a letter", b"\x89PNG\r\n\x1a\n and then nothing", b"%PDF-1.4"],
+    ids=repr,
 )
-def test_what_is_no_data_url_of_a_picture_gets_a_sentence(client: Any, picture: Any) -> None:
-    answer = ask(client, picture)
-    assert answer["verdict"] == "problem"
-    assert "picture" in answer["note"]
+@pytest.mark.parametrize("address", ["/read", "/read?pictures=1"])
+def test_what_is_not_a_picture_gets_a_sentence(client: Any, body: bytes, address: str) -> None:
+    reply = client.post(address, content=body)
+    assert reply.status_code == 422
+    assert "picture" in reply.json()["detail"]
 
 
-def test_a_data_url_that_is_too_long_is_refused(demo: Any, client: Any) -> None:
-    answer = ask(client, "data:image/png;base64," + "A" * (demo.answers.MAX_BYTES * 4 // 3 + 100))
-    assert "larger than 20 MB" in answer["note"]
+@pytest.mark.parametrize(
+    "form", [b"", b"--x--", b"--x\r\n\r\n7\r\n--x--"], ids=["empty", "no part", "no name"]
+)
+def test_a_form_without_a_file_gets_a_sentence(client: Any, form: bytes) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    reply = client.post("/read", content=form, headers=headers)
+    assert reply.status_code == 400
+    assert "form" in reply.json()["detail"]
+
+
+def test_a_blank_picture_is_an_answer_without_digits(client: Any) -> None:
+    file = io.BytesIO()
+    Image.new("L", (90, 90), 255).save(file, "PNG")
+    assert client.post("/read?pictures=1", content=file.getvalue()).json()["verdict"] == "nothing"
+    assert client.post("/read", content=file.getvalue()).json()["text"] == ""
+
+
+def test_a_page_of_another_site_may_not_ask(client: Any, seven: Path) -> None:
+    picture = seven.read_bytes()
+    for headers in (
+        {"origin": "https://evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "origin": "http://testserver"},
+    ):
+        assert client.post("/read", content=picture, headers=headers).status_code == 403
+    for headers in ({}, {"origin": "http://testserver"}, {"sec-fetch-site": "same-origin"}):
+        assert client.post("/read", content=picture, headers=headers).status_code == 200
+
+
+def test_a_picture_that_is_too_large_is_refused(demo: Any, client: Any) -> None:
+    reply = client.post("/read", content=bytes(demo.answers.MAX_BYTES + 2**20))
+    assert reply.status_code == 413
+    assert "20 MB" in reply.json()["detail"]
+
+
+def test_health_says_that_the_app_runs(client: Any) -> None:
+    assert client.get("/health").json() == {"status": "ok", "version": __version__}
+
+
+def test_the_page_is_sent_compressed_and_an_example_only_once(client: Any) -> None:
+    assert client.get("/").headers["content-encoding"] == "gzip"
+    first = client.get("/examples/7-photo.jpg")
+    headers = {"if-none-match": first.headers["etag"]}
+    assert client.get("/examples/7-photo.jpg", headers=headers).status_code == 304
 
 
 def test_a_mounted_page_leaves_the_process_as_it_was(demo: Any, seven: Path) -> None:
@@ -173,31 +246,63 @@ def test_a_mounted_page_leaves_the_process_as_it_was(demo: Any, seven: Path) -> 
         )
 
     with others_litter():
-        import gradio as gr
-
         before = state()
-        app = gr.mount_gradio_app(FastAPI(), demo.page.build_demo(LeNet5().eval()), path="/")
+        app = demo.server.mount(FastAPI(), "/demo", model=LeNet5().eval())
         with TestClient(app) as http:
-            assert ask(http, data_url(seven.read_bytes()))["verdict"] == "digit"
+            reply = http.post("/demo/read?pictures=1", content=seven.read_bytes())
+            assert reply.json()["verdict"] == "digit"
             assert state() == before
 
 
 # The API ---------------------------------------------------------------------------------------
 
 
-def test_two_endpoints_are_public_and_documented(client: Any) -> None:
+def test_three_endpoints_are_public_and_documented(client: Any) -> None:
+    from lenet_digits import Reading
+
     info = client.get("/gradio_api/info").json()
-    assert set(info["named_endpoints"]) == {"/predict_image", "/predict_drawing"}
+    keys = {
+        "/predict_image": prediction(1.0).to_dict(),
+        "/predict_drawing": prediction(1.0).to_dict(),
+        "/read_image": Reading().to_dict(),
+    }
+    assert set(info["named_endpoints"]) == set(keys)
     assert info["unnamed_endpoints"] == {}
-    for endpoint in info["named_endpoints"].values():
+    for name, endpoint in info["named_endpoints"].items():
         assert endpoint["description"]
         answer = endpoint["returns"][0]["type"]["properties"]
-        assert set(answer) == set(prediction(1.0).to_dict())
+        assert set(answer) == set(keys[name])
+
+
+def test_the_types_of_a_reading_are_those_of_its_answer() -> None:
+    from lenet_digits import read
+    from lenet_digits.demo.page import READING_SCHEMA
+
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": float}
+
+    def check(value: Any, schema: Any) -> None:
+        if "anyOf" in schema:
+            return
+        assert isinstance(value, kinds[schema["type"]])
+        if schema["type"] == "object":
+            assert set(value) == set(schema["properties"])
+            for name, part in value.items():
+                check(part, schema["properties"][name])
+        elif schema["type"] == "array":
+            for part in value:
+                check(part, schema["items"])
+
+    for name in ("24-12-98-date.png", "5073-boxed.png"):  # marks; cells
+        check(read(ROOT / "examples" / "numbers" / name).to_dict(), READING_SCHEMA)
 
 
 def test_nothing_else_can_be_called(client: Any) -> None:
     dependencies = client.get("/config").json()["dependencies"]
-    assert [d["api_name"] for d in dependencies] == ["predict_image", "predict_drawing"]
+    assert [d["api_name"] for d in dependencies] == [
+        "predict_image",
+        "predict_drawing",
+        "read_image",
+    ]
 
 
 def test_a_picture_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> None:
@@ -207,6 +312,18 @@ def test_a_picture_sent_by_gradio_client_is_read(caller: Any, seven: Path) -> No
     assert answer["digit"] == 7
     assert isinstance(answer["is_digit"], bool)
     assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+def test_a_page_of_numbers_sent_by_gradio_client_is_read(caller: Any, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    from lenet_digits import read
+
+    page = ROOT / "examples" / "numbers" / "page.png"
+    assert caller.predict(handle_file(page), api_name="/read_image") == read(page).to_dict()
+    Image.new("L", (99, 99), 255).save(tmp_path / "blank.png")
+    answer = caller.predict(handle_file(tmp_path / "blank.png"), api_name="/read_image")
+    assert (answer["text"], answer["lines"]) == ("", [])
 
 
 def test_the_call_in_the_readme_works(
@@ -244,6 +361,8 @@ def test_the_api_refuses_what_cannot_be_read_in_one_sentence(caller: Any, tmp_pa
     (tmp_path / "letter.png").write_text("only a letter")
     with pytest.raises(AppError, match="not a picture"):
         caller.predict(handle_file(tmp_path / "letter.png"), api_name="/predict_image")
+    with pytest.raises(AppError, match="not a picture"):
+        caller.predict(handle_file(tmp_path / "letter.png"), api_name="/read_image")
     with pytest.raises(AppError, match="data URL"):
         caller.predict("seven", api_name="/predict_drawing")
     Image.new("L", (99, 99), 255).save(tmp_path / "blank.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lenet_digits import BatchPredictor, load_model, predict, save_weights
+from lenet_digits import BatchPredictor, BatchReader, load_model, predict, read, save_weights
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "examples" / name for name in ("7-photo.jpg", "0-marker.png", "9-tiny.png")]
@@ -131,3 +132,95 @@ def test_a_ray_cluster_that_loses_a_worker_answers_every_picture_once() -> None:
         [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True
     )
     assert "120 pictures, a worker killed: each answered once" in result.stdout, result.stderr
+
+
+# BatchReader
+
+
+NUMBERS = [ROOT / "examples" / "numbers" / name for name in ("page.png", "2024-drawn.png")]
+
+
+@pytest.fixture
+def numbers() -> dict[str, Any]:
+    """Two pictures of numbers, and between them a file that is none, and a blank page."""
+    blank = Image.new("RGB", (50, 50), "white")._repr_png_()
+    contents = [file.read_bytes() for file in NUMBERS]
+    contents[1:1] = [b"no picture", blank]
+    return {"path": np.array([f"{n}.png" for n in range(4)]), "bytes": column(contents)}
+
+
+def test_each_picture_gets_the_reading_that_it_gets_alone(numbers: dict[str, Any]) -> None:
+    answers = BatchReader()(numbers)
+    assert list(answers) == ["path", "text", "confidence", "lines", "reading", "error"]
+    assert answers["path"].tolist() == numbers["path"].tolist()
+    for row, file in zip((0, 3), NUMBERS, strict=True):
+        expected = read(file)
+        assert answers["text"][row] == expected.text
+        assert answers["confidence"][row] == min(line.confidence for line in expected.lines)
+        assert answers["lines"][row] == len(expected.lines)
+        assert json.loads(answers["reading"][row]) == expected.to_dict()
+        assert answers["error"][row] == ""
+
+
+def test_a_blank_page_has_no_lines_and_a_file_that_is_no_picture_says_so(
+    numbers: dict[str, Any],
+) -> None:
+    answers = BatchReader()(numbers)
+    assert answers["text"].tolist()[1:3] == ["", ""]
+    assert answers["lines"].tolist()[1:3] == [0, 0]
+    assert np.isnan(answers["confidence"][1:3]).all()
+    assert "not a picture" in answers["error"][1]
+    assert answers["error"][2] == ""
+    assert json.loads(answers["reading"][2])["lines"] == []
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [1, 2], []])
+def test_columns_of_readings_have_their_types_whatever_the_batch(
+    numbers: dict[str, Any], rows: list[int]
+) -> None:
+    answers = BatchReader()({name: values[rows] for name, values in numbers.items()})
+    assert {name: answers[name].dtype.kind for name in answers if name != "path"} == {
+        "text": "U", "confidence": "f", "lines": "i", "reading": "U", "error": "U",
+    }  # fmt: skip
+    assert all(len(values) == len(rows) for values in answers.values())
+
+
+@pytest.mark.parametrize("name", ["text", "confidence", "lines", "reading", "error"])
+def test_a_reader_does_not_overwrite_a_column_of_the_callers(
+    numbers: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"has a column '{name}' already"):
+        BatchReader()(numbers | {name: np.arange(4)})
+
+
+def test_a_reader_takes_another_column_the_length_and_weights(
+    numbers: dict[str, Any], tmp_path: Path
+) -> None:
+    scans = {"scan": numbers["bytes"]}
+    with pytest.raises(KeyError, match="no column 'bytes'; it has scan"):
+        BatchReader()(scans)
+    assert BatchReader(column="scan")(scans)["text"][3] == "2024"
+    assert BatchReader(column="scan", digits=4)(scans)["text"][3] == "2024"
+    with pytest.raises(ValueError, match="digits is 0"):
+        BatchReader(digits=0)
+    save_weights(load_model(), tmp_path / "same.safetensors")
+    same = BatchReader(weights=str(tmp_path / "same.safetensors"))(numbers)
+    assert same["text"].tolist() == BatchReader()(numbers)["text"].tolist()
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason='needs Ray: pip install ".[ray]"')
+def test_a_reader_reads_a_directory_in_ray() -> None:
+    code = """if True:
+        import json, ray, lenet_digits
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+        pictures = ray.data.read_binary_files("examples/numbers", include_paths=True)
+        answers = pictures.map_batches(
+            lenet_digits.BatchReader, batch_size=2, compute=ray.data.ActorPoolStrategy(size=1)
+        )
+        print(json.dumps({row["path"]: row["text"] for row in answers.take_all()}))
+    """
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    expected = {file.name: read(file).text for file in (ROOT / "examples/numbers").iterdir()}
+    assert {Path(path).name: text for path, text in found.items()} == expected

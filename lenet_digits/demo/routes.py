@@ -1,0 +1,151 @@
+"""The app's own addresses: ``POST /read`` says what is in a picture, ``GET /health`` that it runs.
+
+A picture arrives as the body itself or as the file of a form. It stays in memory, and at most
+`MAX_THREADS` pictures are decoded at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.staticfiles import NotModifiedResponse
+
+from lenet_digits import __version__
+from lenet_digits.demo.answers import MAX_BYTES
+from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
+from lenet_digits.storage.files import WeightsError
+from lenet_digits.storage.shipped import examples_directory
+
+MAX_THREADS = 4  # pictures decoded at once: a large one takes up to 250 MB of memory
+MAX_WAITING = 256  # pictures that wait for a thread; a caller beyond is told to come again
+DAY = 86_400  # seconds that a browser may keep an example before it asks again
+FORM = "multipart/form-data"
+
+Answer = Callable[[bytes], dict[str, Any]]
+
+
+class Routes:
+    """The app's own routes, and how many callers wait in them.
+
+    Args:
+        plain: a picture's answer for programs.
+        full: a picture's answer for the page, with small pictures in it.
+    """
+
+    def __init__(self, plain: Answer, full: Answer) -> None:
+        self.plain, self.full = plain, full
+        self.waiting = 0
+        self.limiter: anyio.CapacityLimiter | None = None  # of the event loop that first needs it
+
+    def all(self) -> list[Route]:
+        """What to give to Starlette."""
+        return [
+            Route("/read", self.read, methods=["POST"]),
+            Route("/health", self.health),
+            Route("/examples/{name}", self.example),
+        ]
+
+    async def health(self, request: Request) -> JSONResponse:
+        """Says that the app runs, and which version it is."""
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    async def example(self, request: Request) -> Response:
+        """An example picture; no other file of the folder is given out."""
+        for path in example_pictures():
+            if path.name == request.path_params["name"]:
+                headers = {"cache-control": f"public, max-age={DAY}"}
+                response = FileResponse(path, headers=headers, stat_result=path.stat())
+                if request.headers.get("if-none-match") == response.headers["etag"]:
+                    return NotModifiedResponse(response.headers)
+                return response
+        raise HTTPException(404, "There is no such example.")
+
+    async def read(self, request: Request) -> JSONResponse:
+        """The answer to one picture; with ``?pictures=1``, the page's, with pictures in it."""
+        _refuse_foreign(request)
+        picture = await _picture(request)
+        answer = self.full if request.query_params.get("pictures") else self.plain
+        if self.waiting >= MAX_WAITING:
+            raise HTTPException(503, "The server has as many pictures as it can take.")
+        self.waiting += 1
+        try:
+            return JSONResponse(await self._in_a_thread(request, answer, picture))
+        except (NoInkError, UnreadableImageError, WeightsError) as error:
+            return JSONResponse({"detail": str(error)}, 422)
+        finally:
+            self.waiting -= 1
+
+    async def _in_a_thread(
+        self, request: Request, answer: Answer, picture: bytes
+    ) -> dict[str, Any]:
+        """The answer, made in a thread; a caller who leaves while waiting loses the place."""
+        self.limiter = self.limiter or anyio.CapacityLimiter(MAX_THREADS)
+        outcome: dict[str, Any] | ValueError | None = None
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            try:
+                outcome = await run_sync(answer, picture, limiter=self.limiter)
+            except (NoInkError, UnreadableImageError, WeightsError) as error:
+                outcome = error  # raised below: the group would wrap it
+            group.cancel_scope.cancel()
+        if outcome is None:
+            raise ClientDisconnect
+        if isinstance(outcome, ValueError):
+            raise outcome
+        return outcome
+
+
+def example_pictures() -> list[Any]:
+    """The example pictures that come with the package, sorted by name."""
+    pictures = examples_directory().glob("[0-9a-z]*-*.*")
+    return sorted(path for path in pictures if path.suffix in (".png", ".jpg"))
+
+
+def _refuse_foreign(request: Request) -> None:
+    """Refuses a request that a page of another site makes; programs and our own page may ask."""
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is None and origin:  # an old browser, or http
+        hosts = {request.headers.get("host"), request.headers.get("x-forwarded-host")}
+        site = "same-origin" if urlsplit(origin).netloc in hosts else "cross-site"
+    if site in ("cross-site", "same-site"):
+        raise HTTPException(403, "Pages of other sites may not ask this server.")
+
+
+async def _picture(request: Request) -> bytes:
+    """The picture in a request: its body, or the first file of its form."""
+    body = await request.body()
+    if not request.headers.get("content-type", "").startswith(FORM):
+        return body
+
+    async def stream() -> Any:
+        yield body
+
+    parser = MultiPartParser(request.headers, stream(), max_files=1, max_fields=16)
+    parser.spool_max_size = MAX_BYTES + 2**16  # keeps the file in memory
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError):
+        raise HTTPException(400, "This form cannot be read. Send the picture as a file.") from None
+    try:
+        for value in form.values():
+            if not isinstance(value, str):
+                return await value.read()
+    finally:
+        await form.close()
+    raise HTTPException(400, "The form has no file. Send one: curl -F file=@7.jpg …/read")

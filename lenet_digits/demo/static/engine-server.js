@@ -1,0 +1,28 @@
+// Sends pictures to the server that serves this page. The page without a server has another engine
+// with the same two members.
+
+const BUSY_PATIENCE = 1000; // milliseconds before a busy server is asked again
+const TRIES = 3;
+
+function makeServerEngine(limit) {
+  const folder = location.href.replace(/[?#].*/, "").replace(/[^/]*$/, "");
+
+  // `picture`: a Blob. Resolves to a reply; throws where the server does not answer.
+  async function read(picture, signal) {
+    for (let tries = 1; ; tries++) {
+      const response = await fetch(new URL("read?pictures=1", folder), {
+        method: "POST",
+        body: picture,
+        headers: { "content-type": picture.type || "application/octet-stream" },
+        signal,
+      });
+      const reply = await response.json();
+      if (response.ok) return reply;
+      if (response.status !== 503 || tries === TRIES)
+        return { verdict: "problem", headline: "No answer", note: reply.detail };
+      await new Promise((resolve) => setTimeout(resolve, tries * BUSY_PATIENCE));
+    }
+  }
+
+  return { read, limit };
+}
