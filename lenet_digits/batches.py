@@ -132,9 +132,9 @@ class BatchReader:
         self.column, self.digits = column, digits
         self.model = None
         if weights is not None:
-            from lenet_digits.model import load_model
+            import lenet_digits
 
-            self.model = load_model(weights)
+            self.model = lenet_digits.load_model(weights)
 
     def __call__(self, batch: Mapping[str, Sequence[Any] | NDArray[Any]]) -> dict[str, Any]:
         """The batch without its pictures, and with a reading of each.

@@ -140,7 +140,9 @@ def predict(image: ImageInput, *, model: LeNet5 | None = None, method: str = "mn
 
     Args:
         image: a path, encoded bytes, an open binary file, a Pillow image, a NumPy array or a
-            tensor; see `canvas_steps` for shapes and ranges.
+            tensor; see `canvas_steps` for shapes and ranges. An array of three planes, (3, H, W),
+            is refused where the planes look like three grey pictures. The order (H, W, 3) is not
+            checked: it is always read as one picture in colour.
         model: the network that reads it; by default the one with the shipped weights, which does
             not need torch.
         method: ``"mnist"`` finds the digit and frames it as MNIST framed its own;

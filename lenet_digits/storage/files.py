@@ -70,7 +70,7 @@ def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     given = Path(os.path.realpath(Path(path).parent), Path(path).name)
     other_kind = target.is_symlink() or (target.exists() and not target.is_file())
     if other_kind or _is_devices(given) or _is_devices(target):
-        reason = "is a folder, not a file" if target.is_dir() else "not a regular file"
+        reason = f"it is {'a folder, not a file' if target.is_dir() else 'not a regular file'}"
         raise OSError(errno.EEXIST, reason, str(path))
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:

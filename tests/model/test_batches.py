@@ -35,10 +35,11 @@ def batch() -> dict[str, Any]:
     return {"path": np.array([f"{n}.png" for n in range(5)]), "bytes": column(contents)}
 
 
-def test_without_torch_weights_say_what_to_install() -> None:
+@pytest.mark.parametrize("name", ["BatchPredictor", "BatchReader"])
+def test_without_torch_weights_say_what_to_install(name: str) -> None:
     code = (
         "import sys\nsys.modules['torch'] = None  # as in the light installation\n"
-        "from lenet_digits import BatchPredictor\nBatchPredictor(weights='x')"
+        f"from lenet_digits import {name}\n{name}(weights='x')"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
