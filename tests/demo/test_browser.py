@@ -685,7 +685,8 @@ def test_a_picture_is_shown_at_once_while_it_is_read(page: Page) -> None:
     held: list[Route] = []
     page.route("**/read?*", lambda route: held.append(route))
     open_upload(page)
-    give(page, "7.jpg", (ROOT / "examples" / "7-photo.jpg").read_bytes())
+    with page.expect_request("**/read?*"):
+        give(page, "7.jpg", (ROOT / "examples" / "7-photo.jpg").read_bytes())
     expect(page.locator(".preview")).to_be_visible()
     expect(note(page)).to_have_text("Reading…")
     held[0].continue_()
