@@ -85,7 +85,7 @@ def canvas_steps(image: ImageInput, *, method: str = "mnist") -> CanvasSteps:
     type's maximum, floats up to 1 (or 255, if any exceeds 1). `method` is "mnist", or
     "center-crop" for the plain pipeline (crop to the smaller side, grey, invert, resize).
 
-    Raises `UnreadableImageError` for what is no picture, `NoInkError` for a picture without ink.
+    Raises `UnreadableImageError` if the input is not a picture, `NoInkError` if it shows no ink.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")

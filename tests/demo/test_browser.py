@@ -871,6 +871,25 @@ def test_lines_can_be_copied_and_saved_as_csv(page: Page) -> None:
     page.wait_for_function("copied === '42\\n7'")
 
 
+def test_the_boxes_lie_on_the_digits_of_an_uploaded_page(page: Page) -> None:
+    """Each box, cut out of what the page shows, holds ink; beside the picture there is none."""
+    from PIL import Image
+
+    open_upload(page)
+    give(page, "page.png", (ROOT / "examples" / "numbers" / "page.png").read_bytes())
+    expect(page.locator(".lines:visible li")).to_have_count(4)
+    boxes = page.locator(".frame .boxes i")
+    assert boxes.count() > 10
+    shown = Image.open(io.BytesIO(page.screenshot())).convert("L")
+    for box in boxes.all():
+        place = box.bounding_box()
+        assert place is not None
+        left, top = place["x"] + 3, place["y"] + 3
+        right, bottom = place["x"] + place["width"] - 3, place["y"] + place["height"] - 3
+        dark = shown.crop((int(left), int(top), int(right), int(bottom))).point(lambda v: v < 110)
+        assert (dark.getbbox() or (0, 0, 0, 0))[3] > 0.7 * (bottom - top)  # ink, nearly as high
+
+
 # For the README ----------------------------------------------------------------------------------
 
 

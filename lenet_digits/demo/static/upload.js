@@ -74,7 +74,10 @@ function makeUpload(element, engine) {
 
   function showPreview(url) {
     preview.onerror = () => preview.removeAttribute("src");
-    preview.onload = () => URL.revokeObjectURL(url);
+    preview.onload = () => {
+      URL.revokeObjectURL(url);
+      placeBoxes();
+    };
     preview.src = url;
     preview.alt = "The picture that is read";
     frame.hidden = false;
@@ -88,6 +91,20 @@ function makeUpload(element, engine) {
     frame.hidden = true;
     element.removeAttribute("data-marked");
   }
+
+  // The picture is as large as its place allows; the boxes lie on it, not beside it.
+  function placeBoxes() {
+    const [wide, high] = [preview.naturalWidth || 1, preview.naturalHeight || 1];
+    const scale = Math.min(frame.clientWidth / wide, frame.clientHeight / high);
+    const place = {
+      left: (frame.clientWidth - wide * scale) / 2,
+      top: (frame.clientHeight - high * scale) / 2,
+      width: wide * scale,
+      height: high * scale,
+    };
+    for (const [name, pixels] of Object.entries(place)) frame.style.setProperty(`--${name}`, `${pixels}px`);
+  }
+  new ResizeObserver(placeBoxes).observe(frame);
 
   // Boxes come as shares of the upright picture.
   function showBoxes(boxes, chosen) {
