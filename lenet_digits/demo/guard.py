@@ -44,6 +44,8 @@ OFFERED = {
     r"|call/(v2/)?[^/]+/[^/]+",
     "POST": r"upload|queue/join|call/(v2/)?[^/]+|cancel|reset",
 }
+HASHED = re.compile(r"/assets/.+-[\w-]{8}\.\w+")  # Gradio's scripts and styles, with their hash
+YEAR = 31_536_000  # seconds
 HOSTS = re.compile(rb"([\w.-]+|\[[\da-fA-F:.]+\])(:\d{1,5})?(, *[^,]*)*", re.ASCII)
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,8 @@ class Guard:
 
         async def answer(message: Message) -> None:
             nonlocal started
+            if message["type"] == "http.response.start":
+                _add_headers(MutableHeaders(scope=message), scope, message["status"])
             await send(message)
             started = True
 
@@ -141,6 +145,14 @@ class Guard:
             return unread.pop() if unread else await receive()
 
         await self.app(scope, receive_whole, send)
+
+
+def _add_headers(headers: MutableHeaders, scope: Scope, status: int) -> None:
+    """Browsers must not guess types, and may keep a file whose name changes with its content."""
+    headers["x-content-type-options"] = "nosniff"
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    if status == 200 and HASHED.fullmatch(path):
+        headers["cache-control"] = f"public, max-age={YEAR}, immutable"
 
 
 def _replacing(old: bytes, new: bytes, send: Send) -> Send:

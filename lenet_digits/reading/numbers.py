@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -178,6 +179,14 @@ class Reading:
             return "<Reading: no digits>"
         lines = ", ".join(f"{line.text!r} at {percent(line.confidence)}" for line in self.lines)
         return f"<Reading: {lines}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td><b>{html.escape(line.text)}</b></td>"
+            f"<td>{html.escape(percent(line.confidence))} sure</td></tr>"
+            for line in self.lines
+        )
+        return f"<table>{rows}</table>" if rows else "<div>no digits</div>"
 
 
 def _mark_to_dict(mark: Mark) -> dict[str, Any]:

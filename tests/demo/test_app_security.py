@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -169,6 +170,19 @@ def test_the_first_caller_cannot_tell_the_others_where_the_app_is(mounted: Mount
     mounted.http.get(f"{API}/info", headers=evil)
     assert "evil" not in mounted.http.get(f"{API}/info").text
     assert "evil" not in mounted.http.get("/").text
+
+
+def test_types_are_not_guessed_and_hashed_files_are_kept_for_long(mounted: Mounted) -> None:
+    page = mounted.http.get("/")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert "immutable" not in page.headers.get("cache-control", "")
+    asset = re.search(r"assets/[\w.-]+-[\w-]{8}\.js", page.text)
+    assert asset is not None
+    reply = mounted.http.get(f"/{asset[0]}")
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["cache-control"] == "public, max-age=31536000, immutable"
+    missing = mounted.http.get("/assets/none-12345678.js")
+    assert "immutable" not in missing.headers.get("cache-control", "")
 
 
 def test_a_full_queue_says_so_in_one_sentence(

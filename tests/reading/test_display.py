@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_digits import activations, canvas_steps
+from lenet_digits import Reading, activations, canvas_steps, read
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "3-transparent.png"
 
@@ -44,3 +44,10 @@ def test_activations_show_each_layer_as_a_picture() -> None:
 def test_what_a_notebook_shows_is_small() -> None:
     assert len(canvas_steps(EXAMPLE)._repr_html_()) < 100_000
     assert len(activations(EXAMPLE)._repr_html_()) < 30_000
+
+
+def test_a_reading_shows_its_lines_with_their_confidence() -> None:
+    shown = read(EXAMPLE.parent / "numbers" / "page.png")._repr_html_()
+    assert shown.count("<tr>") == 4
+    assert "<b>1998</b>" in shown
+    assert "no digits" in Reading()._repr_html_()
