@@ -56,7 +56,7 @@ class BatchPredictor:
 
         Args:
             column: of the pictures; ``"bytes"`` or ``"image"``, whichever there is, by default.
-                Its values are whatever `predict` takes.
+                Its values are what `predict` takes.
             weights: as for `load_model`, which then needs torch; the shipped ones by default.
             method: as for `predict`.
         """
@@ -121,7 +121,7 @@ class BatchReader:
 
         Args:
             column: of the pictures; ``"bytes"`` or ``"image"``, whichever there is, by default.
-                Its values are whatever `read` takes.
+                Its values are what `read` takes.
             weights: as for `load_model`, which then needs torch; the shipped ones by default.
             digits: as for `read`.
 

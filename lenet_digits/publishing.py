@@ -111,7 +111,7 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
             raise PublishingError(f"{home} lacks {name}.")
     for path in sorted(home.iterdir()):
         if path.name not in REQUIRED_FILES and path.name not in _figures(home):
-            raise PublishingError(f"{path} is no part of the weights; move it elsewhere.")
+            raise PublishingError(f"{path} does not belong to the weights. Move it elsewhere.")
     metrics = _read_metrics(home)
     actual = hashlib.sha256((home / WEIGHTS_FILE).read_bytes()).hexdigest()
     if metrics.sha256 != actual:
@@ -376,7 +376,7 @@ Recognition", Proceedings of the IEEE 86 (11), 1998.
 
 
 def _model_index(metrics: Metrics) -> str:
-    """The accuracy as the Hub wants to be told of it: on MNIST's test digits, or not at all."""
+    """The accuracy in the form that the Hub expects: on MNIST's test digits, or not at all."""
     if not metrics.tested_on_mnist:
         return ""
     return f"""model-index:
@@ -531,7 +531,7 @@ def _corruptions(metrics: Metrics) -> list[str]:
         "",
         f"Of the first {next(iter(corrupted.values())).count:,} test digits, corrupted in "
         f"{len(corrupted)} ways (Mu and Gilmer, 2019), what the bare network and the whole "
-        "package, which frames them anew, read right:",
+        "package, which frames them again, read right:",
         "",
         *_table("Corruption | Bare network | Package"),
         *(
@@ -569,7 +569,7 @@ def _refusals(metrics: Metrics) -> list[str]:
     if not metrics.refusal:
         return []
     return [
-        "### What it says is no digit",
+        "### What it refuses",
         "",
         "Shares refused; the threshold was chosen on these pictures.",
         "",

@@ -118,7 +118,7 @@ def printable(text: str) -> str:
 
 
 def close_output() -> None:
-    """Flush standard output or, if nobody takes it, drop it, so that Python's exit cannot fail."""
+    """Flush standard output. If its reader is gone, drop the rest, so that Python can exit."""
     try:
         sys.stdout.flush()
     except OSError:

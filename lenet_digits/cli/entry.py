@@ -29,7 +29,7 @@ from lenet_digits.cli.signals import INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. Whatever goes wrong is one line on stderr."""
+    """Run one command; returns its exit code. Every error is one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot spell must not kill
             stream.reconfigure(errors="backslashreplace")

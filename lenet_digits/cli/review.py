@@ -83,5 +83,5 @@ def _entry(line: LineRow) -> dict[str, Any]:
 
 
 def _json(data: Any) -> str:
-    """JSON that can stand inside a script element, whatever the names in it are: ASCII, no "<"."""
+    """JSON that can stand inside a script element, with any names in it: ASCII, no "<"."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

@@ -92,7 +92,7 @@ def map_in_processes(
             yield from under_way.popleft().result()
     except BrokenProcessPool:
         raise WorkerError(
-            "A worker process was ended from outside, perhaps for want of memory: try fewer jobs."
+            "A worker process was ended from outside, perhaps for lack of memory. Try fewer jobs."
         ) from None
     finally:
         hand.close()

@@ -227,7 +227,7 @@ def refusal(request: Request, error: Exception) -> JSONResponse:
         log.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
         return JSONResponse({"detail": "The server failed at this; its log says how."}, 500)
     log.info("%s %r: %r", request.method, request.scope["path"], error)
-    sentence = "This call cannot be read; /gradio_api/info says what calls are like."
+    sentence = "This call cannot be read. /gradio_api/info shows what calls look like."
     return JSONResponse({"detail": sentence}, 400)
 
 

@@ -431,7 +431,7 @@ def _is_layer(alpha: NDArray[Any]) -> bool:
 
 
 def composited(pixels: Bytes) -> Bytes:
-    """Pixels with alpha, (H, W, 4), over their paper: what is drawn is ink, whatever its colour."""
+    """Pixels with alpha, (H, W, 4), over their paper: ink of any colour stays ink."""
     alpha = pixels[:, :, 3].astype(np.float32) / 255
     luma = cv2.cvtColor(pixels, cv2.COLOR_RGBA2GRAY).astype(np.float32)
     visible = luma[alpha > 0.5] if (alpha > 0.5).any() else luma[alpha > 0]

@@ -25,7 +25,7 @@ from lenet_digits.storage.shipped import shipped_weights
 WORTH_MENTION = 0.05  # share of the ink left aside, from which it is shown beside the answer
 SEVERAL = "several digits"  # the reason of a refusal
 # Odds against a digit, tuned on the open real-world sets and on drawn pairs, 2026-11:
-NOT_SURE = 1e-3  # of all ink: below this it is one digit, and nobody looks for a second one
+NOT_SURE = 1e-3  # of all ink: below this it is one digit, and no second one is searched for
 PART_APART = 0.1  # of the less likely of two shapes with a gap between them
 PART_TOUCHING = 0.03  # of the less likely of two shapes that touch
 APART_TO_ONE, TOUCHING_TO_ONE = 3.0, 0.05  # times the odds of all ink

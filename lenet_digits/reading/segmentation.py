@@ -272,7 +272,7 @@ def _cut(
     merged = _merged(owners, upright, level, len(group), np.array(cells), h)
     piece_of, part_of, severed = _pieces(merged[owners], upright, level, values, h, pen)
     count = int(piece_of.max()) + 1
-    if count > MOST_PIECES:  # a line of text, or a texture: one piece, which is no digit
+    if count > MOST_PIECES:  # a line of text, or a texture: one piece, which is not a digit
         piece_of, part_of, severed = piece_of * 0, part_of[:1] * 0, severed[:1] * 0
         count = 1
     boxes = _boxes(piece_of, upright, level, count).astype(np.float32)

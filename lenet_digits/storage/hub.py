@@ -197,15 +197,15 @@ def upload(
     except Exception as error:
         reason = _reason(error)
         if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403):
-            reason = "the Hub wants a login with a token that may write there (hf auth login)"
+            reason = "the Hub asks for a login with a token that may write there (hf auth login)"
         elif isinstance(error, HfHubHTTPError) and error.response.status_code == 402:
-            reason = "the Hub wants to be paid for that hardware; another (zero-a10g) may be free"
+            reason = "the Hub asks for money for that hardware; another (zero-a10g) may be free"
         raise HubError(f"Nothing was published to {repo}: {reason}.") from error
     return commit
 
 
 def _count_download(repo: str, revision: str, token: str | bool | None, timeout: float) -> None:
-    """Have the Hub count the download, in a thread that nobody waits for.
+    """Have the Hub count the download, in a thread of its own.
 
     The caller does not need the result: the Hub may have no such file, or not answer.
     """
@@ -278,7 +278,7 @@ def _reason(error: Exception, timeout: float = TIMEOUT) -> str:
     if isinstance(error, errors.EntryNotFoundError):
         return "the repository has no such file"
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
-        return "there is no such repository, or it is private and wants a login (hf auth login)"
+        return "there is no such repository, or it is private and needs a login (hf auth login)"
     if status == 429:
         return "the Hub has had too many requests from here; try again later"
     if status is not None:

@@ -57,7 +57,7 @@ def draw_nondigits(count: int, *, rng: np.random.Generator) -> np.ndarray:
     """Draw ``count`` things that nobody would read as one digit, (count, 28, 28) uint8.
 
     Letters and signs, invented characters, several digits side by side, scribbles, blobs and
-    textures. Whatever passes for a digit in some hand is left out, so that it does not teach a
+    textures. What passes for a digit in some hand is left out, so that it does not teach a
     network to refuse real digits.
     """
     kinds = (_draw_glyph, _draw_invention, _draw_number, _draw_scribble, _draw_texture)

@@ -1,7 +1,7 @@
 """What ``metrics.json`` holds: the figures of a training run, and others measured with its weights.
 
 `Metrics.read` is the only reader and `Metrics.write` the only writer. What was read has the right
-types and ranges, so that nobody else need check. The app reads them without torch.
+types and ranges, so that no other code has to check. The app reads them without torch.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CorruptedShare:
 
     Attributes:
         bare: by the network alone.
-        pipeline: by the whole package, which frames the digits anew.
+        pipeline: by the whole package, which frames the digits again.
         count: number of digits, 1 or more.
     """
 

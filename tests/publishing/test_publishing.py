@@ -377,8 +377,8 @@ TEN_EACH = tuple(tuple(10 * (row == column) for column in range(10)) for row in 
 DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no sample": (lambda path: (path / "sample.png").unlink(), "lacks sample.png"),
     "no card": (lambda path: (path / "README.md").unlink(), "lacks README.md"),
-    "a stray file": (lambda path: (path / "notes.txt").touch(), "notes.txt is no part of"),
-    "a stray folder": (lambda path: (path / ".git").mkdir(), ".git is no part of"),
+    "a stray file": (lambda path: (path / "notes.txt").touch(), "notes.txt does not belong to"),
+    "a stray folder": (lambda path: (path / ".git").mkdir(), ".git does not belong to"),
     "no metrics": (
         lambda path: (path / "metrics.json").write_text("{}"),
         "does not hold the metrics",
@@ -498,7 +498,7 @@ def test_a_refused_push_is_one_line(
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     assert main(["push", ACCOUNT]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"Nothing was published to {ACCOUNT}: the Hub wants a login" in line
+    assert f"Nothing was published to {ACCOUNT}: the Hub asks for a login" in line
 
 
 # The Space
@@ -522,7 +522,7 @@ def test_a_space_that_must_be_paid_for_is_one_line(
 ) -> None:
     assert main(["push-space", "me/unpaid", "--source", str(ROOT)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "the Hub wants to be paid for that hardware; another (zero-a10g) may be free" in line
+    assert "the Hub asks for money for that hardware; another (zero-a10g) may be free" in line
 
 
 def test_a_space_is_made_from_a_checkout_alone(tmp_path: Path) -> None:

@@ -266,8 +266,8 @@ def test_other_weights_under_the_packaged_revision_are_refused(hub: Hub, model: 
 # Faults of the Hub and of the network
 
 FAULTS = {
-    "unauthorized": "there is no such repository, or it is private and wants a login",
-    "missing": "there is no such repository, or it is private and wants a login",
+    "unauthorized": "there is no such repository, or it is private and needs a login",
+    "missing": "there is no such repository, or it is private and needs a login",
     "no-revision": "there is no such revision",
     "no-file": "the repository has no such file",
     "flooded": "the Hub has had too many requests from here",
