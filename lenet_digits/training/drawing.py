@@ -20,7 +20,7 @@ SUBPIXEL_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
 PEN_WIDTH = 2.1  # pixels at 28x28, median; MNIST's is 2.0
 PEN_WIDTHS = (1.0, 4.0)  # pixels at 28x28, hairline to marker
 # Of all non-digits: glyphs, inventions, numbers, scribbles, textures.
-NONDIGIT_SHARES = (0.6, 0.1, 0.12, 0.1, 0.08)
+NONDIGIT_SHARES = (0.58, 0.2, 0.06, 0.09, 0.07)
 
 
 def _read_glyphs() -> tuple[list[tuple[str, float, str]], list[tuple[str, str]]]:
@@ -72,7 +72,10 @@ def _draw_glyph(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_invention(rng: np.random.Generator) -> np.ndarray:
-    """A character of no script: five to eight strokes between points of a grid."""
+    """A character of no script: lines between points of a grid, or strokes of other glyphs."""
+    if rng.random() < 0.5:
+        glyphs = [GLYPHS[i][1].split("|") for i in rng.integers(len(GLYPHS), size=3)]
+        return _draw("|".join(strokes[rng.integers(len(strokes))] for strokes in glyphs), 1, rng)
     points = rng.integers(0, 4, (rng.integers(5, 9), 2, 2)) * 32 + 1
     return _draw(" | ".join(f"{a:02}{b:02} {c:02}{d:02}" for (a, b), (c, d) in points), 1, rng)
 

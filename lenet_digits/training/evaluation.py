@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lenet_digits.model import NUM_CLASSES, LeNet5
 from lenet_digits.reading.network import Network
@@ -99,7 +99,7 @@ def as_canvases(images: Tensor) -> Tensor:
     return images[:, None].float() / 255
 
 
-def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
+def evaluate(model: nn.Module, digits: Digits) -> Evaluation:
     """Read labelled digits; the model stays as it is.
 
     Raises ValueError where there are no digits.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,8 @@ class Backpropagation:
     def __call__(self, canvases: Tensor, targets: Tensor) -> float:
         """The mean cross-entropy in nats; afterwards the weights' `grad` holds its gradient.
 
-        Takes canvases (N, 1, 28, 28) float32 in [0, 1], and targets (N,) int64.
+        Takes canvases (N, 1, 28, 28) float32 in [0, 1], and targets: labels, (N,) int64, or the
+        probability of each class, (N, 10) float32, with a background (N, 11).
         """
         network = Network({name: value.detach().numpy() for name, value in self.weights.items()})
         count = -(-len(canvases) // PART)
@@ -77,17 +79,21 @@ class Backpropagation:
             self.weights[f"{layer}.bias"].grad = torch.from_numpy(bias)
         return sum(losses) / len(canvases)
 
-    def _cross_entropy(self, logits: Floats, targets: NDArray[np.int64]) -> tuple[float, Floats]:
+    def _cross_entropy(self, logits: Floats, targets: NDArray[Any]) -> tuple[float, Floats]:
         """The summed cross-entropy of logits (10, N), and its gradient at them, (10, N)."""
         if self.background:
             logits = np.pad(logits, ((0, 1), (0, 0)))
         logits = logits - logits.max(axis=0)
         exps = np.exp(logits)
         total = exps.sum(axis=0)
-        at_targets = targets, np.arange(len(targets))
-        loss = float((np.log(total) - logits[at_targets]).sum())
         grad = exps / total
-        grad[at_targets] -= 1
+        if targets.ndim == 2:
+            loss = float((np.log(total) - (targets.T * logits).sum(axis=0)).sum())
+            grad -= targets.T
+        else:
+            at_targets = targets, np.arange(len(targets))
+            loss = float((np.log(total) - logits[at_targets]).sum())
+            grad[at_targets] -= 1
         return loss, grad[:10]
 
 

@@ -8,7 +8,8 @@ import math
 import platform
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,8 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
 
 from lenet_digits import __version__
 from lenet_digits.model import NUM_CLASSES, LeNet5, save_weights
@@ -41,11 +41,16 @@ from lenet_digits.training.evaluation import (
     one_thread,
 )
 from lenet_digits.training.gradients import Backpropagation
+from lenet_digits.training.graphs import ReplayedStep
 from lenet_digits.training.mnist import Digits, load_mnist
 from lenet_digits.training.muon import Muon
-from lenet_digits.training.recipes import Recipe, find_recipe
+from lenet_digits.training.pieces import add_slivers, cut_pieces
+from lenet_digits.training.recipes import Recipe, find_recipe, teacher_recipe
+from lenet_digits.training.teachers import Teacher, initial_teacher
 
 DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some
+PIECES_POOL = 30_000  # pieces of numbers made once per run, likewise
+TEACHER_FOLDER = "teacher-{}"  # within a run's directory: the run of its first, second, ... teacher
 NONDIGIT = NUM_CLASSES  # label of a drawn non-digit: a class whose logit is always 0
 
 
@@ -104,7 +109,7 @@ def train(
         resume: go on from the last finished epoch in ``output``, if there is one. The weights end
             up bit for bit those of an uninterrupted run.
         on_batch: called as (batch, batches, mean training loss of the epoch so far); both count
-            the whole run, with what a resumed one has done before.
+            the whole run, its teachers' included, with what a resumed one has done before.
         on_epoch: called with each epoch's record, after its checkpoint is safe.
 
     Raises:
@@ -116,38 +121,46 @@ def train(
     chosen = find_recipe(recipe, epochs)
     training, testing = digits or load_mnist()
     training, testing = _split(training, testing, limit=limit, holdout=holdout)
-    run = _Run(training, chosen, seed=seed, device=torch.device(device or "cpu"))
-    run.identity |= {"limit": limit, "holdout": holdout}
+    shown = _Shown.of(training, chosen, seed)
+    share = {"limit": limit, "holdout": holdout}
+    place = torch.device(device or "cpu")
+    run = _Run(shown, chosen, _initial_network(seed), seed=seed, device=place)
+    run.identity |= share
     if resume and output is None:
         raise ValueError("resume needs output: the directory of the run to go on with.")
     folder = RunFolder(Path(output)) if output is not None else None
     if folder is not None:
         folder.open(run.identity, run.restore, resume=resume)
+    teachers = [
+        _Run(
+            shown,
+            teacher_recipe(chosen),
+            initial_teacher(teacher_seed(seed, number)),
+            seed=teacher_seed(seed, number),
+            device=place,
+        )
+        for number in range(1, chosen.teachers + 1)
+    ]
+    batches = sum(each.recipe.epochs * each.steps_per_epoch for each in [*teachers, run])
+    done = 0
+
+    def on_any_batch(batch: int, _: int, loss: float) -> None:
+        if on_batch is not None:
+            on_batch(done + batch, batches, loss)
+
+    for number, teacher in enumerate(teachers, 1):
+        teacher.identity |= share
+        teacher_folder = None
+        if folder is not None:
+            teacher_folder = RunFolder(folder.path / TEACHER_FOLDER.format(number))
+            teacher_folder.open(teacher.identity, teacher.restore, resume=resume)
+        _finish(teacher, testing, teacher_folder, on_batch and on_any_batch, None)
+        done += teacher.recipe.epochs * teacher.steps_per_epoch
+        assert isinstance(teacher.result, Teacher)
+        run.teachers.append(teacher.result)
     with closing(run):
-        while len(run.records) < chosen.epochs:
-            began = time.perf_counter()
-            train_loss = run.epoch(on_batch)
-            result = evaluate(run.result, testing)
-            if not (math.isfinite(train_loss) and math.isfinite(result.loss)):
-                raise TrainingError(
-                    f"The loss is {train_loss + result.loss} in epoch {len(run.records) + 1}: the "
-                    f"learning rate {chosen.learning_rate} is too high for this recipe. The last "
-                    "finished epoch's checkpoint is untouched."
-                )
-            run.records.append(
-                EpochRecord(
-                    epoch=len(run.records) + 1,
-                    train_loss=train_loss,
-                    test_loss=result.loss,
-                    test_accuracy=result.accuracy,
-                    learning_rate=run.rate(),
-                    seconds=time.perf_counter() - began,
-                )
-            )
-            if folder is not None:
-                folder.save(run.checkpoint())
-            if on_epoch is not None:
-                on_epoch(run.records[-1])
+        _finish(run, testing, folder, on_batch and on_any_batch, on_epoch)
+    assert isinstance(run.result, LeNet5)
     model = calibrated(run.result.cpu(), chosen.temperature, chosen.evidence)
     evaluation = evaluate(model, testing)
     metrics = run.identity | {
@@ -172,6 +185,60 @@ def train(
     return TrainingRun(model, run.records, evaluation, metrics)
 
 
+def _finish(
+    run: _Run,
+    testing: Digits,
+    folder: RunFolder | None,
+    on_batch: Callable[[int, int, float], None] | None,
+    on_epoch: Callable[[EpochRecord], None] | None,
+) -> None:
+    """Train through the epochs that are left; see `train`."""
+    while len(run.records) < run.recipe.epochs:
+        began = time.perf_counter()
+        train_loss = run.epoch(on_batch)
+        result = run.evaluate(testing)
+        if not (math.isfinite(train_loss) and math.isfinite(result.loss)):
+            raise TrainingError(
+                f"The loss is {train_loss + result.loss} in epoch {len(run.records) + 1}: the "
+                f"learning rate {run.recipe.learning_rate} is too high for this recipe. The last "
+                "finished epoch's checkpoint is untouched."
+            )
+        run.records.append(
+            EpochRecord(
+                epoch=len(run.records) + 1,
+                train_loss=train_loss,
+                test_loss=result.loss,
+                test_accuracy=result.accuracy,
+                learning_rate=run.rate(),
+                seconds=time.perf_counter() - began,
+            )
+        )
+        if folder is not None:
+            folder.save(run.checkpoint())
+        if on_epoch is not None:
+            on_epoch(run.records[-1])
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Moves the average's weights towards the model's; copies what else there is."""
+    for mine, its in zip(average.parameters(), model.parameters(), strict=True):
+        mine.lerp_(its, 1 - decay)
+    for copy, original in zip(average.buffers(), model.buffers(), strict=True):
+        copy.copy_(original)
+
+
+def teacher_seed(seed: int, number: int) -> int:
+    """The seed of a run's first, second, ... teacher: no other run's, and not its own."""
+    return (seed + 1) * 1000 + number
+
+
+def _initial_network(seed: int) -> LeNet5:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # not that of a caller's GPU
+        return LeNet5()
+
+
 def _split(
     training: Digits, testing: Digits, *, limit: int | None, holdout: int
 ) -> tuple[Digits, Digits]:
@@ -189,36 +256,37 @@ def _split(
 class _Run:
     """All the state of a run, in memory and in its checkpoint."""
 
-    def __init__(self, digits: Digits, recipe: Recipe, *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        shown: _Shown,
+        recipe: Recipe,
+        network: LeNet5 | Teacher,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
         self.recipe, self.device = recipe, device
-        data = hashlib.sha256()
-        for tensor in (digits.images, digits.labels):
-            data.update(tensor.contiguous().numpy().data)
         self.identity: dict[str, Any] = {
             "recipe": asdict(recipe),
             "seed": seed,
-            "data_sha256": data.hexdigest(),
+            "data_sha256": shown.data_sha256,
         }
         self.records: list[EpochRecord] = []
         self.step = 0
-        self.own = len(digits)
-        digits, self.drawn = _with_drawn(digits, recipe, seed)
-        self.images = digits.images.to(device)
-        self.labels = digits.labels.to(device)
+        self.own, self.pools = shown.own, shown.pools
+        self.images = shown.digits.images.to(device)
+        self.labels = shown.digits.labels.to(device)
+        self.teachers: list[Teacher] = []  # whose answers it learns, instead of labels
         self.steps_per_epoch = math.ceil(
             len(self.order(torch.Generator(device))) / recipe.batch_size
         )
         self.generator = torch.Generator(device).manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # not that of a caller's GPU
-            self.model = LeNet5().to(device)
-        self.backpropagation: Backpropagation | None = None  # autograd's, on a GPU
-        if device.type == "cpu":
-            self.backpropagation = Backpropagation(self.model, background=recipe.nondigits > 0)
-        self.average: AveragedModel | None = None
-        if recipe.ema:
-            average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(self.model, multi_avg_fn=average)
+        self.model = network.to(device)
+        self.background = recipe.nondigits > 0 or recipe.pieces > 0 or recipe.teachers > 0
+        self.backpropagation: Backpropagation | None = None  # autograd's, for all else
+        if device.type == "cpu" and isinstance(self.model, LeNet5):
+            self.backpropagation = Backpropagation(self.model, background=self.background)
+        self.average = deepcopy(self.model) if recipe.ema else None
         matrices = [
             weight
             for name, weight in self.model.named_parameters()
@@ -226,18 +294,29 @@ class _Run:
         ]
         rest = [w for w in self.model.parameters() if not any(w is m for m in matrices)]
         decay = recipe.weight_decay
+        on_gpu = device.type == "cuda"
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "adamw": torch.optim.AdamW(rest, lr=0.0, weight_decay=decay, fused=True)
+            "adamw": torch.optim.AdamW(
+                rest, lr=self.no_rate(), weight_decay=decay, fused=True, capturable=on_gpu
+            )
         }
         if matrices:
-            self.optimizers["muon"] = Muon(matrices, lr=0.0, weight_decay=decay / recipe.muon)
+            self.optimizers["muon"] = Muon(
+                matrices, lr=self.no_rate(), weight_decay=decay / recipe.muon
+            )
+        self.replayed = ReplayedStep(self.move) if on_gpu else None
 
     @property
-    def result(self) -> LeNet5:
+    def result(self) -> nn.Module:
         """The network that counts: the average where there is one."""
-        network = self.average.module if self.average is not None else self.model
-        assert isinstance(network, LeNet5)
-        return network
+        return self.average if self.average is not None else self.model
+
+    def evaluate(self, digits: Digits) -> Evaluation:
+        """How the network does that counts, calibrated."""
+        if isinstance(self.result, LeNet5):
+            recipe = self.recipe
+            return evaluate(calibrated(self.result, recipe.temperature, recipe.evidence), digits)
+        return evaluate(self.result.eval(), digits)
 
     def close(self) -> None:
         """Ends the threads that it has begun."""
@@ -256,18 +335,34 @@ class _Run:
             recipe.learning_rate * (1 + math.cos(math.pi * (self.step - warm) / (total - warm))) / 2
         )
 
+    def no_rate(self) -> float | Tensor:
+        """A learning rate of 0; on a GPU where a replayed step finds it."""
+        return torch.zeros((), device=self.device) if self.device.type == "cuda" else 0.0
+
     def learn(self, canvases: Tensor, labels: Tensor) -> Tensor | float:
         """Takes one step; returns the batch's mean cross-entropy before it."""
-        with one_thread():
-            cost = self.cost(canvases, labels)
-            for name, optimizer in self.optimizers.items():
-                rate = self.rate() * (self.recipe.muon if name == "muon" else 1.0)
-                for group in optimizer.param_groups:
+        for name, optimizer in self.optimizers.items():
+            rate = self.rate() * (self.recipe.muon if name == "muon" else 1.0)
+            for group in optimizer.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
                     group["lr"] = rate
+        if self.replayed is not None and len(canvases) == self.recipe.batch_size:
+            cost = self.replayed(canvases, labels)
+        else:
+            cost = self.move(canvases, labels)
+        self.step += 1
+        return cost
+
+    def move(self, canvases: Tensor, labels: Tensor) -> Tensor | float:
+        """`learn` at the rates that the optimisers have."""
+        with one_thread() if self.backpropagation is not None else nullcontext():
+            cost = self.cost(canvases, labels)
+            for optimizer in self.optimizers.values():
                 optimizer.step()
             if self.average is not None:
-                self.average.update_parameters(self.model)
-        self.step += 1
+                _follow(self.average, self.model, self.recipe.ema if self.step else 0.0)
         return cost
 
     def cost(self, canvases: Tensor, labels: Tensor) -> Tensor | float:
@@ -279,7 +374,7 @@ class _Run:
         """
         if self.backpropagation is not None:
             return self.backpropagation(canvases, labels)
-        logits = F.pad(self.model(canvases), (0, 1 if self.recipe.nondigits else 0))
+        logits = F.pad(self.model(canvases), (0, 1 if self.background else 0))
         loss = F.cross_entropy(logits, labels)
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -289,7 +384,7 @@ class _Run:
         """Which images an epoch shows, in which order: all of the digits, some of the drawn."""
         picks = [torch.arange(self.own, device=self.device)]
         begin = self.own
-        for pool, share in self.drawn:
+        for pool, share in self.pools:
             shown = torch.randperm(pool, generator=generator, device=self.device)
             picks.append(begin + shown[: round(share * self.own)])
             begin += pool
@@ -305,12 +400,17 @@ class _Run:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         seen = 0
         # Distorting many batches at once costs half of what it costs batch by batch.
-        for chunk in torch.split(self.order(self.generator), recipe.batch_size * 16):
+        chunks = torch.split(self.order(self.generator), recipe.batch_size * 16)
+        for number, chunk in enumerate(chunks, len(self.records)):
             with one_thread():
                 canvases = as_canvases(self.images[chunk])
             if strength:
                 canvases = distort(canvases, generator=self.generator, strength=strength)
             labels = self.labels[chunk]
+            if self.teachers:
+                # One teacher at a time: over the epochs the gradient is that of their mean answer.
+                teacher = self.teachers[number % len(self.teachers)]
+                labels = teacher.answers(canvases, softening=recipe.softening).clone()
             for x, y in zip(
                 torch.split(canvases, recipe.batch_size),
                 torch.split(labels, recipe.batch_size),
@@ -364,20 +464,41 @@ class _Run:
         self.step = len(self.records) * self.steps_per_epoch
 
 
-def _with_drawn(
-    digits: Digits, recipe: Recipe, seed: int
-) -> tuple[Digits, list[tuple[int, float]]]:
-    """The digits with the pools of drawn ones appended, and each pool's size and share."""
-    rng = np.random.default_rng(seed)
-    images, labels, pools = [digits.images], [digits.labels], []
-    if recipe.drawn:
-        canvases, answers = draw_digits(DRAWN_POOL, rng=rng)
-        images.append(torch.from_numpy(canvases))
-        labels.append(torch.from_numpy(answers).long())
-        pools.append((DRAWN_POOL, recipe.drawn))
-    if recipe.nondigits:
-        canvases = draw_nondigits(DRAWN_POOL, rng=rng)
-        images.append(torch.from_numpy(canvases))
-        labels.append(torch.full((DRAWN_POOL,), NONDIGIT))
-        pools.append((DRAWN_POOL, recipe.nondigits))
-    return Digits(torch.cat(images), torch.cat(labels)), pools
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """What a run shows: its training digits and, after them, pools of drawn and made ones."""
+
+    digits: Digits
+    own: int  # how many of them are the training digits
+    pools: list[tuple[int, float]]  # each pool's size, and how many an epoch shows, by `own`
+    data_sha256: str  # of the training digits
+
+    @classmethod
+    def of(cls, digits: Digits, recipe: Recipe, seed: int) -> _Shown:
+        data = hashlib.sha256()
+        for tensor in (digits.images, digits.labels):
+            data.update(tensor.contiguous().numpy().data)
+        images, labels, pools = [digits.images], [digits.labels], []
+
+        def add(canvases: np.ndarray, answers: Tensor, share: float) -> None:
+            images.append(torch.from_numpy(canvases))
+            labels.append(answers)
+            pools.append((len(canvases), share))
+
+        rng = np.random.default_rng(seed)
+        if recipe.drawn:
+            drawn, says = draw_digits(DRAWN_POOL, rng=rng)
+            add(drawn, torch.from_numpy(says).long(), recipe.drawn)
+        if recipe.nondigits:
+            nondigits = draw_nondigits(DRAWN_POOL, rng=rng)
+            add(nondigits, torch.full((DRAWN_POOL,), NONDIGIT), recipe.nondigits)
+        rng = np.random.default_rng((seed, 1))
+        own = digits.images.numpy()
+        if recipe.pieces:
+            pieces = cut_pieces(own, digits.labels.numpy(), PIECES_POOL, rng=rng)
+            add(pieces, torch.full((PIECES_POOL,), NONDIGIT), recipe.pieces)
+        if recipe.slivers:
+            some = rng.choice(len(own), min(PIECES_POOL, len(own)), replace=False)
+            add(add_slivers(own[some], rng=rng), digits.labels[some], recipe.slivers)
+        whole = Digits(torch.cat(images), torch.cat(labels))
+        return cls(whole, len(digits), pools, data.hexdigest())

@@ -27,7 +27,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], *, lr: float = 0.02, weight_decay: float = 0.0
+        self, params: Iterable[Tensor], *, lr: float | Tensor = 0.02, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
@@ -43,7 +43,7 @@ class Muon(torch.optim.Optimizer):
                 direction = orthogonalized(weight.grad.lerp(momentum, MOMENTUM).flatten(1))
                 tall = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(direction.view_as(weight), alpha=-group["lr"] * tall)
+                weight.sub_(direction.view_as(weight) * (group["lr"] * tall))
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:

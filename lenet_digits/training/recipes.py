@@ -21,6 +21,11 @@ class Recipe:
     polish: float = 0.0  # share of the epochs, the last ones, with half the distortion
     drawn: float = 0.0  # drawn digits shown per epoch, as a share of MNIST's
     nondigits: float = 0.0  # drawn non-digits shown per epoch, as a share of MNIST's
+    pieces: float = 0.0  # pieces of numbers that are not one digit, likewise
+    slivers: float = 0.0  # digits with slivers of their neighbours, likewise
+    teachers: int = 0  # larger networks, trained first, whose answers are learned; 0: the labels
+    teacher_epochs: int = 16  # of each
+    softening: float = 1.0  # what the teachers' logits are divided by before they teach
     temperature: float = 1.0  # what the final logits are divided by, fitted on held-out digits
     evidence: float = 0.0  # added to them then, so that a log-sum-exp under 0 means "no digit"
 
@@ -48,6 +53,26 @@ RECIPES = {
 }
 
 
+def teacher_recipe(recipe: Recipe) -> Recipe:
+    """How the teachers of a recipe are trained: on what it shows, with their own schedule."""
+    return replace(
+        recipe,
+        epochs=recipe.teacher_epochs,
+        batch_size=128,
+        learning_rate=4e-3,
+        weight_decay=1e-2,
+        muon=2.5,
+        warmup=0.05,
+        cosine=True,
+        ema=0.999,
+        polish=0.1,
+        teachers=0,
+        softening=1.0,
+        temperature=1.0,
+        evidence=0.0,
+    )
+
+
 def find_recipe(recipe: str | Recipe, epochs: int | None = None) -> Recipe:
     """The recipe of that name, or the recipe given, with its number of epochs changed if asked.
 
@@ -70,6 +95,11 @@ def find_recipe(recipe: str | Recipe, epochs: int | None = None) -> Recipe:
         ("polish", 0 <= recipe.polish <= 1, "from 0 to 1"),
         ("drawn", recipe.drawn >= 0, "0 or more"),
         ("nondigits", recipe.nondigits >= 0, "0 or more"),
+        ("pieces", recipe.pieces >= 0, "0 or more"),
+        ("slivers", recipe.slivers >= 0, "0 or more"),
+        ("teachers", recipe.teachers >= 0, "0 or more"),
+        ("teacher_epochs", recipe.teacher_epochs >= 1, "1 or more"),
+        ("softening", recipe.softening > 0, "above 0"),
         ("temperature", recipe.temperature > 0, "above 0"),
     ):
         if not lies_in_range:
