@@ -221,11 +221,9 @@ def _finish(
 
 @torch.no_grad()
 def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Moves the average's weights towards the model's; copies what else there is."""
+    """Moves the average's weights towards the model's."""
     for mine, its in zip(average.parameters(), model.parameters(), strict=True):
         mine.lerp_(its, 1 - decay)
-    for copy, original in zip(average.buffers(), model.buffers(), strict=True):
-        copy.copy_(original)
 
 
 def teacher_seed(seed: int, number: int) -> int:

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from lenet_digits.model import NUM_CLASSES
 
 WIDTHS = (24, 48, 48, 96, 96)  # maps of the five convolutions
+GROUPS = 8  # of maps that are normalised together: Wu and He, "Group Normalization" (2018)
 PART = 512  # canvases at a time, where no gradients are wanted: their maps take 100 MB
 
 
 class Teacher(nn.Module):
-    """Five convolutions with batch normalisation and ReLU: 188,000 weights, 12 M products a canvas.
+    """Five convolutions with group normalisation and ReLU: 165,000 weights, 13 M products a canvas.
 
-    It takes canvases and gives logits as `LeNet5` does.
+    It takes canvases and gives logits as `LeNet5` does. Batch normalisation will not do here: how
+    a digit is read would depend on how many non-digits, some of them all ink, stand beside it.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,7 @@ class Teacher(nn.Module):
         for place, maps in enumerate(WIDTHS):
             blocks += [
                 nn.Conv2d(inputs, maps, size, padding=size // 2, bias=False),
-                nn.BatchNorm2d(maps),
+                nn.GroupNorm(GROUPS, maps),
                 nn.ReLU(),
             ]
             if place % 2 == 0:
@@ -62,7 +64,7 @@ def initial_teacher(seed: int) -> Teacher:
         teacher = Teacher()
     teacher.to_empty(device="cpu")
     for module in teacher.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.GroupNorm):
             module.reset_parameters()
         elif isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
