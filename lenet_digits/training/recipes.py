@@ -36,9 +36,9 @@ RECIPES = {
         epochs=2, batch_size=128, learning_rate=4e-3, muon=5.0, warmup=0.1, cosine=True
     ),
     "best": Recipe(
-        epochs=80,
-        batch_size=128,
-        learning_rate=4e-3,
+        epochs=40,
+        batch_size=512,
+        learning_rate=6e-3,
         weight_decay=1e-2,
         muon=2.5,
         warmup=0.05,
@@ -47,8 +47,13 @@ RECIPES = {
         distortion=1.0,
         polish=0.1,
         drawn=0.3,
-        nondigits=0.2,
-        evidence=-1.65,
+        nondigits=0.5,
+        pieces=0.15,
+        slivers=0.1,
+        teachers=3,
+        teacher_epochs=6,
+        softening=4.0,
+        temperature=0.29,
     ),
 }
 
