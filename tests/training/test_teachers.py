@@ -171,3 +171,15 @@ def same_up_to(one: LeNet5, other: LeNet5, temperature: float) -> bool:
     return np.allclose(
         one.output.weight.detach() * temperature, other.output.weight.detach(), rtol=1e-5
     )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_steps_replayed_on_a_gpu_move_the_weights_as_steps_taken_there_do(
+    sample: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(epochs=2, batch_size=50, muon=2.5, ema=0.9, cosine=True, weight_decay=0.01)
+    replayed = train(sample, recipe=recipe, device="cuda", limit=520)
+    monkeypatch.setattr(loop, "ReplayedStep", lambda step: step)
+    taken = train(sample, recipe=recipe, device="cuda", limit=520)
+    for one, other in zip(replayed.model.parameters(), taken.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
