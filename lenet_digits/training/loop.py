@@ -105,7 +105,8 @@ def train(
         limit: use only the first so many training digits.
         holdout: put the last so many training digits aside and evaluate on them instead of on the
             test digits: for choosing among recipes.
-        output: directory for the checkpoint, weights and metrics; nothing is written without.
+        output: directory for the checkpoints (its teachers' too), weights and metrics; nothing is
+            written without.
         resume: go on from the last finished epoch in ``output``, if there is one. The weights end
             up bit for bit those of an uninterrupted run.
         on_batch: called as (batch, batches, mean training loss of the epoch so far); both count
@@ -227,8 +228,8 @@ def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 def teacher_seed(seed: int, number: int) -> int:
-    """The seed of a run's first, second, ... teacher: no other run's, and not its own."""
-    return (seed + 1) * 1000 + number
+    """The seed of a run's first, second, ... teacher; for small seeds, no other run's teacher's."""
+    return ((seed + 1) * 1000 + number) % 2**63
 
 
 def _initial_network(seed: int) -> LeNet5:
