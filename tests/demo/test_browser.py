@@ -898,7 +898,7 @@ def test_screenshots_for_the_readme(
 ) -> None:
     if not (folder := pytestconfig.getoption("--screenshots")):
         pytest.skip("only with --screenshots FOLDER")
-    page = new_page(viewport={"width": 1120, "height": 900}, reduced_motion="reduce")
+    page = new_page(viewport={"width": 1060, "height": 800}, reduced_motion="reduce")
     draw(page, "30,23 37,16 46,13 56,13 64,17 68,24 67,31 62,38 54,42 45,44")
     draw(page, "45,44 56,45 66,50 71,58 71,67 67,76 58,83 47,85 36,83 27,77")
     expect(headline(page)).to_have_text("3")
