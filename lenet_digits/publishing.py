@@ -1,4 +1,4 @@
-"""The model card, and weights and app to the Hub once they agree with themselves; trains nothing.
+"""Writes the model card, checks the weights, and sends weights and app to the Hub.
 
 The folder of weights is the repository on the Hub: ``model.safetensors``; ``config.json``;
 ``metrics.json``, which training wrote; ``sample.png``, some test digits to check the weights with;

@@ -7,6 +7,7 @@ A picture arrives as the body itself or as the file of a form. It stays in memor
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,7 +111,7 @@ class Routes:
         return outcome
 
 
-def example_pictures() -> list[Any]:
+def example_pictures() -> list[Path]:
     """The example pictures that come with the package, sorted by name."""
     pictures = examples_directory().glob("[0-9a-z]*-*.*")
     return sorted(path for path in pictures if path.suffix in (".png", ".jpg"))

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from lenet_digits.reading.framing import Floats
 from lenet_digits.reading.segmentation import MOST_IN_ONE, Candidates, Pieces
 
-MARKS = ("point", "dash", "other")
 KEPT = 6  # readings kept at each node
 TRIED = 3  # digits tried for each candidate
 

@@ -1,4 +1,4 @@
-"""Muon, an optimiser: momentum made orthogonal; knows matrices, not networks or digits."""
+"""Muon: an optimiser that makes the momentum of each weight matrix orthogonal."""
 
 from __future__ import annotations
 
