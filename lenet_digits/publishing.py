@@ -416,6 +416,8 @@ def _trained_on(metrics: Metrics) -> str:
     sentence = f"On {digits}{', warped at random' if recipe.distortion else ''}"
     if drawn:
         sentence += f", and on {' and '.join(drawn)} that the package's own code draws"
+    if recipe.pieces or recipe.slivers:
+        sentence += ", and cuts out of rows of the training digits"
     names = [name for name, known in RECIPES.items() if known == recipe]
     again = f" `lenet-digits train --recipe {names[0]}` does it again:" if names else ""
     whole = metrics.trained_on_mnist and metrics.tested_on_mnist

@@ -36,10 +36,12 @@ from lenet_digits.training.gradients import Backpropagation
 from lenet_digits.training.metrics import METRICS_FILE, EpochRecord, Metrics, evaluated_on
 from lenet_digits.training.mnist import Digits, load_mnist
 from lenet_digits.training.muon import Muon
+from lenet_digits.training.pieces import add_slivers, cut_pieces
 from lenet_digits.training.recipes import Recipe, check_whole, find_recipe
 from lenet_digits.training.threads import one_thread
 
 DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some
+PIECES_POOL = 30_000  # pieces of numbers made once per run, likewise
 NONDIGIT = NUM_CLASSES  # label of a drawn non-digit: a class whose logit is always 0
 
 
@@ -136,7 +138,7 @@ def train(
             if on_epoch is not None:
                 on_epoch(run.records[-1])
     model = calibrated(run.result.cpu(), chosen.temperature, chosen.evidence)
-    model.sees_nondigits = chosen.nondigits > 0
+    model.sees_nondigits = chosen.shows_nondigits
     evaluation = evaluate(model, testing)
     metrics = Metrics(
         recipe=chosen,
@@ -205,7 +207,7 @@ class _Run:
         self.model = _initial_network(seed).to(device)
         self.backpropagation: Backpropagation | None = None  # autograd's, on a GPU
         if device.type == "cpu":
-            self.backpropagation = Backpropagation(self.model, background=recipe.nondigits > 0)
+            self.backpropagation = Backpropagation(self.model, background=recipe.shows_nondigits)
         self.average: AveragedModel | None = None
         if recipe.ema:
             average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
@@ -270,7 +272,7 @@ class _Run:
         """
         if self.backpropagation is not None:
             return self.backpropagation(canvases, labels)
-        logits = F.pad(self.model(canvases), (0, 1 if self.recipe.nondigits else 0))
+        logits = F.pad(self.model(canvases), (0, 1 if self.recipe.shows_nondigits else 0))
         loss = F.cross_entropy(logits, labels)
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -374,16 +376,25 @@ def _with_drawn(
     digits: Digits, recipe: Recipe, seed: int
 ) -> tuple[Digits, list[tuple[int, float]]]:
     """The digits with the pools of drawn ones appended, and each pool's size and share."""
-    rng = np.random.default_rng(seed)
     images, labels, pools = [digits.images], [digits.labels], []
+
+    def add(canvases: np.ndarray, answers: Tensor, share: float) -> None:
+        images.append(torch.from_numpy(canvases))
+        labels.append(answers)
+        pools.append((len(canvases), share))
+
+    rng = np.random.default_rng(seed)
     if recipe.drawn:
-        canvases, answers = draw_digits(DRAWN_POOL, rng=rng)
-        images.append(torch.from_numpy(canvases))
-        labels.append(torch.from_numpy(answers).long())
-        pools.append((DRAWN_POOL, recipe.drawn))
+        drawn, says = draw_digits(DRAWN_POOL, rng=rng)
+        add(drawn, torch.from_numpy(says).long(), recipe.drawn)
     if recipe.nondigits:
-        canvases = draw_nondigits(DRAWN_POOL, rng=rng)
-        images.append(torch.from_numpy(canvases))
-        labels.append(torch.full((DRAWN_POOL,), NONDIGIT))
-        pools.append((DRAWN_POOL, recipe.nondigits))
+        nondigits = draw_nondigits(DRAWN_POOL, rng=rng)
+        add(nondigits, torch.full((DRAWN_POOL,), NONDIGIT), recipe.nondigits)
+    own = digits.images.numpy()
+    if recipe.pieces:
+        pieces = cut_pieces(own, digits.labels.numpy(), PIECES_POOL, rng=rng)
+        add(pieces, torch.full((PIECES_POOL,), NONDIGIT), recipe.pieces)
+    if recipe.slivers:
+        some = rng.choice(len(own), min(PIECES_POOL, len(own)), replace=False)
+        add(add_slivers(own[some], rng=rng), digits.labels[some], recipe.slivers)
     return Digits(torch.cat(images), torch.cat(labels)), pools
