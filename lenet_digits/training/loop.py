@@ -40,8 +40,7 @@ from lenet_digits.training.pieces import add_slivers, cut_pieces
 from lenet_digits.training.recipes import Recipe, check_whole, find_recipe
 from lenet_digits.training.threads import one_thread
 
-DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some
-PIECES_POOL = 30_000  # pieces of numbers made once per run, likewise
+DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some; pieces are half
 NONDIGIT = NUM_CLASSES  # label of a drawn non-digit: a class whose logit is always 0
 
 
@@ -138,7 +137,7 @@ def train(
             if on_epoch is not None:
                 on_epoch(run.records[-1])
     model = calibrated(run.result.cpu(), chosen.temperature, chosen.evidence)
-    model.sees_nondigits = chosen.shows_nondigits
+    model.sees_nondigits = chosen.nondigits > 0
     evaluation = evaluate(model, testing)
     metrics = Metrics(
         recipe=chosen,
@@ -207,7 +206,7 @@ class _Run:
         self.model = _initial_network(seed).to(device)
         self.backpropagation: Backpropagation | None = None  # autograd's, on a GPU
         if device.type == "cpu":
-            self.backpropagation = Backpropagation(self.model, background=recipe.shows_nondigits)
+            self.backpropagation = Backpropagation(self.model, background=recipe.has_background)
         self.average: AveragedModel | None = None
         if recipe.ema:
             average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
@@ -272,7 +271,7 @@ class _Run:
         """
         if self.backpropagation is not None:
             return self.backpropagation(canvases, labels)
-        logits = F.pad(self.model(canvases), (0, 1 if self.recipe.shows_nondigits else 0))
+        logits = F.pad(self.model(canvases), (0, 1 if self.recipe.has_background else 0))
         loss = F.cross_entropy(logits, labels)
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -392,9 +391,9 @@ def _with_drawn(
         add(nondigits, torch.full((DRAWN_POOL,), NONDIGIT), recipe.nondigits)
     own = digits.images.numpy()
     if recipe.pieces:
-        pieces = cut_pieces(own, digits.labels.numpy(), PIECES_POOL, rng=rng)
-        add(pieces, torch.full((PIECES_POOL,), NONDIGIT), recipe.pieces)
+        pieces = cut_pieces(own, digits.labels.numpy(), DRAWN_POOL // 2, rng=rng)
+        add(pieces, torch.full((len(pieces),), NONDIGIT), recipe.pieces)
     if recipe.slivers:
-        some = rng.choice(len(own), min(PIECES_POOL, len(own)), replace=False)
+        some = rng.choice(len(own), min(DRAWN_POOL // 2, len(own)), replace=False)
         add(add_slivers(own[some], rng=rng), digits.labels[some], recipe.slivers)
     return Digits(torch.cat(images), torch.cat(labels)), pools

@@ -52,8 +52,8 @@ class Recipe:
     evidence: float = 0.0
 
     @property
-    def shows_nondigits(self) -> bool:
-        """Whether the network learns what is not a digit, too."""
+    def has_background(self) -> bool:
+        """Whether there is an eleventh class, of what is not one digit."""
         return self.nondigits > 0 or self.pieces > 0
 
     def __post_init__(self) -> None:
