@@ -57,7 +57,8 @@ def test_a_reading_shows_its_lines_with_their_confidence() -> None:
 
 
 def test_a_reading_shows_what_else_a_line_may_be() -> None:
-    others = (Alternative("88", 0.4), Alternative("", 0.1), Alternative("8<3", 0.1), Alternative("83", 0.01))
+    found = {"88": 0.4, "": 0.1, "8<3": 0.1, "83": 0.01}
+    others = tuple(Alternative(text, confidence) for text, confidence in found.items())
     shown = Reading((Line("853", (), (), (0, 0, 9, 9), 0.5, others),))._repr_html_()
     assert ">or 88, 8&lt;3<" in shown  # neither "no digits" nor what is unlikely
     assert ">or " not in Reading((Line("853", (), (), (0, 0, 9, 9), 0.5),))._repr_html_()
