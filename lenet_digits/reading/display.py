@@ -63,8 +63,8 @@ def figures_html(pictures: Iterable[tuple[str, NDArray[Any]]]) -> str:
 
 
 def _shrunk(image: NDArray[Any]) -> NDArray[Any]:
-    """An image at twice the height of a tile at most: a notebook stores what it shows."""
-    factor = image.shape[0] // (2 * TILE)
+    """An image of less than twice the height of a tile: a notebook stores what it shows."""
+    factor = image.shape[0] // TILE
     if factor < 2:
         return image
     if image.dtype != np.uint8:
