@@ -331,6 +331,9 @@ right is decided there. Its releases carry these weights, so `predict("digit.png
 same without a network. `LeNet5.from_pretrained("{REPO}")` gives the bare
 network: canvases (N, 1, 28, 28), float32 in [0, 1], ink 1 on 0, to logits (N, 10).
 
+[A notebook](https://github.com/lenet-digits/lenet-digits/blob/main/examples/lenet5.ipynb) trains
+the network from scratch, step by step, and looks inside it.
+
 ## What it is for
 
 Single handwritten digits, 0 to 9: drawn on a screen, scanned, or photographed; for teaching, for
