@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -601,6 +602,12 @@ def test_the_space_runs_a_gradio_and_a_python_that_the_package_allows(
     assert front_matter["sdk_version"] in allowed["gradio"].specifier
     assert front_matter["python_version"] in SpecifierSet(project["requires-python"])
     assert front_matter["python_version"] in ("3.10.13", "3.12.12")  # what ZeroGPU has
+
+
+def test_the_image_installs_what_the_package_wants(project: dict[str, Any]) -> None:
+    installed = set(re.findall(r'"([a-z-]+[<>=].*?)"', (ROOT / "Dockerfile").read_text("utf-8")))
+    assert len(installed) >= 5
+    assert installed <= set(project["dependencies"])
 
 
 def test_the_front_matter_is_what_a_space_wants(front_matter: dict[str, Any]) -> None:
