@@ -85,6 +85,7 @@ def prepare(folder: str | PathLike[str] | None = None) -> None:
     home = Path(folder) if folder is not None else weights_directory()
     metrics = _read_metrics(home)
     model = LeNet5.from_pretrained(home)
+    _write_onnx(model, home)
     result = evaluate(model, read_sample(home / SAMPLE_FILE))
     metrics = replace(
         metrics,
@@ -93,7 +94,6 @@ def prepare(folder: str | PathLike[str] | None = None) -> None:
     )
     metrics.write(home / METRICS_FILE)
     write_atomically(home / CONFIG_FILE, (json.dumps(CONFIG, indent=2) + "\n").encode())
-    _write_onnx(model, home)
     write_atomically(home / CARD_FILE, model_card(metrics, figures=_figures(home)).encode())
 
 
