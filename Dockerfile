@@ -3,7 +3,8 @@
 #   docker build -t lenet-digits .
 #   docker run --read-only --tmpfs /tmp --cap-drop ALL -p 7860:7860 lenet-digits
 #
-# It was written where there is no Docker, and no image has been built from it yet.
+# It was written where there is no Docker: no image has been built from it yet. Its steps were run once
+# in a fresh environment instead, as nobody, with a read-only file system and without capabilities.
 FROM python:3.11-slim
 RUN pip install --no-cache-dir "gradio>=6.31,<7" "pillow>=11,<13" "numpy>=1.26,<3" \
     "safetensors>=0.4.5" "opencv-python-headless>=4.10"
