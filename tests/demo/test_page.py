@@ -276,7 +276,7 @@ def test_three_endpoints_are_public_and_documented(client: Any) -> None:
 
 def test_the_types_of_a_reading_are_those_of_its_answer() -> None:
     from lenet_digits import read
-    from lenet_digits.demo.page import READING_SCHEMA
+    from lenet_digits.demo.endpoints import READING_SCHEMA
 
     kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": float}
 
