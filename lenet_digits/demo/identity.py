@@ -159,6 +159,9 @@ def _changed(change: Callable[[bytes], bytes], send: Send) -> Send:
         if message["type"] == "http.response.start":
             start.update(message)
             return
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
         body.extend(message.get("body", b""))
         if message.get("more_body"):
             return

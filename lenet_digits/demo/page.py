@@ -56,7 +56,8 @@ def _reader(source: str) -> gr.HTML:
     asks, and drops the answer to any but the latest, so that no older picture's is ever shown.
     """
     template = static_file(f"{source}.html") + static_file("answer.html") + _examples(source)
-    scripts = "".join(static_file(f"{name}.js") for name in ("engine-server", "answer", source))
+    names = ("engine-server", "answer", source, *(["gradio"] if source == "pad" else []))
+    scripts = "".join(static_file(f"{name}.js") for name in names)
     # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
     return gr.HTML(
         html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()),
@@ -71,6 +72,8 @@ START = {
     "pad": """
         makePad(element, engine);
         catchFiles();
+        arrowKeysInTabs();
+        coverTheFrame();
         document.addEventListener("picture", (event) => {
             if (!document.querySelector(".drop")) window.waitingPicture = event.detail;
             for (const tab of document.querySelectorAll("[role=tab]"))
