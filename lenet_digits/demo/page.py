@@ -74,6 +74,7 @@ START = {
         catchFiles();
         arrowKeysInTabs();
         coverTheFrame();
+        openTheApiPage();
         document.addEventListener("picture", (event) => {
             if (!document.querySelector(".drop")) window.waitingPicture = event.detail;
             for (const tab of document.querySelectorAll("[role=tab]"))

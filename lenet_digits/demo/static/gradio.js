@@ -36,3 +36,12 @@ function arrowKeysInTabs() {
 function coverTheFrame() {
   if (window.parent !== window) document.documentElement.dataset.gradioCover = "";
 }
+
+// The link in the footer leads to ?view=api. Gradio takes that for a page that it shows already,
+// yet it loads the page only when its own link, which is not shown here, is clicked.
+function openTheApiPage() {
+  if (new URLSearchParams(location.search).get("view") !== "api") return;
+  const link = document.querySelector(".show-api");
+  link?.click(); // away from it,
+  setTimeout(() => link?.click()); // and to it
+}
