@@ -119,6 +119,27 @@ def _is_example(value: Any, name: str) -> bool:
     return isinstance(value, dict) and value.get("path") == f"examples/{name}"
 
 
+def describe_once(demo: gr.Blocks) -> None:
+    """Lets each part of the page describe itself once, not anew for each caller of an endpoint.
+
+    That would take longer than the answer. The parts do not change; Gradio keeps what a caller sent
+    in the caller's own copy.
+    """
+    for block in demo.blocks.values():
+        block.get_config = _remembered(block.get_config)
+
+
+def _remembered(describe: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    known: dict[str, Any] = {}
+
+    def get_config() -> dict[str, Any]:
+        if not known:
+            known.update(describe())
+        return dict(known)
+
+    return get_config
+
+
 # Documentation -----------------------------------------------------------------------------------
 
 
@@ -211,7 +232,8 @@ READING_SCHEMA: dict[str, Any] = {  # of `Reading.to_dict`
                 ),
                 "marks": MARKS,
                 "alternatives": _list_of(
-                    {"text": TEXT, "confidence": SURE}, "Other readings, the likeliest first."
+                    {"text": _described(TEXT, "The digits."), "confidence": SURE},
+                    "Other readings, the likeliest first.",
                 ),
             },
             "From the top.",

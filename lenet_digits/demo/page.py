@@ -16,7 +16,12 @@ import gradio as gr
 
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES
-from lenet_digits.demo.endpoints import KEPT, add_endpoints, explain_refusals
+from lenet_digits.demo.endpoints import (
+    KEPT,
+    add_endpoints,
+    describe_once,
+    explain_refusals,
+)
 from lenet_digits.demo.identity import NAME, STATIC
 from lenet_digits.demo.routes import example_pictures
 from lenet_digits.reading.numbers import Reading, read
@@ -238,4 +243,5 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
         )
         add_endpoints(predicted, numbers)
     explain_refusals(demo)
+    describe_once(demo)
     return demo
