@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.display import data_url
 from lenet_digits.reading.numbers import Digit, Reading, read
-from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
+from lenet_digits.reading.pictures import NoInkError, UnreadableImageError, composited, opened
 from lenet_digits.reading.prediction import (
     WORTH_MENTION,
     Prediction,
@@ -30,6 +30,7 @@ MAX_BYTES = 20 * 2**20  # of a picture that is sent; phone photos have 2 to 12 M
 WIDE = 1.1  # times its height: ink that is wider may be a number even where it passes for a digit
 SHOWN = 2000  # pixels: longest side of the picture that digits are cut out of to be shown
 MARGIN = 0.15  # of a digit's box: what is shown around it
+CROP = 64  # pixels: longest side, at most, of the picture of one digit among several
 SURE = 0.9  # probability from which the second digit is not worth a mention
 
 
@@ -94,24 +95,33 @@ def upright(picture: bytes, *, turned: int) -> tuple[Image.Image, float]:
 
     It is turned by its EXIF orientation, and then so many degrees clockwise.
     """
-    with Image.open(io.BytesIO(picture)) as page:
+    with opened(picture) as page:
         longest = max(page.size)
         page.draft("RGB", (SHOWN, SHOWN))  # JPEG: decode at a fraction of the size
         page.thumbnail((SHOWN, SHOWN))
-        shown = ImageOps.exif_transpose(page).convert("RGBA")
+        shown = ImageOps.exif_transpose(page)
+        if shown.has_transparency_data:  # on the paper that it is read on
+            shown = Image.fromarray(composited(np.asarray(shown.convert("RGBA"))))
+        else:
+            shown = shown.convert("RGB")
     return shown.rotate(-turned, expand=True), max(shown.size) / longest
 
 
 def _digit_of_line(digit: Digit, page: Image.Image, scale: float) -> dict[str, Any]:
-    """One digit of a line as the page shows it, with the canvas of the picture around its box."""
-    left, top, right, bottom = (round(edge * scale) for edge in digit.box)
-    around = round(MARGIN * max(right - left, bottom - top)) + 1
-    crop = page.crop((left - around, top - around, right + around, bottom + around))
-    try:
-        canvas = data_url(canvas_steps(crop).canvas)
-    except (NoInkError, UnreadableImageError):
-        canvas = data_url(np.zeros((28, 28), np.uint8))
+    """One digit of a line as the page shows it, with what `page` shows in and around its box."""
+    left, top, right, bottom = (edge * scale for edge in digit.box)
+    around = MARGIN * max(right - left, bottom - top) + 1
+    crop = page.crop(
+        (
+            max(0, round(left - around)),
+            max(0, round(top - around)),
+            min(page.width, round(right + around)),
+            min(page.height, round(bottom + around)),
+        )
+    )
+    crop.thumbnail((CROP, CROP))
     prediction = digit.prediction
+    canvas = data_url(digit.canvas)
     return {
         "digit": prediction.digit,
         "share": percent(digit.confidence),
@@ -120,7 +130,15 @@ def _digit_of_line(digit: Digit, page: Image.Image, scale: float) -> dict[str, A
         "shares": [percent(share) for share in prediction.probabilities],
         "canvas": canvas,
         "box": [left / page.width, top / page.height, right / page.width, bottom / page.height],
+        "steps": [_step("Picture", _jpeg(crop), OF_LINE), _step("Canvas", canvas)],
     }
+
+
+def _jpeg(picture: Image.Image) -> str:
+    """A small picture as a data URL."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
@@ -168,23 +186,24 @@ def digit_of(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     }
 
 
-_ABOUT_STEPS = {
+ABOUT_STEPS = {
     "Picture": "upright, cut to the page that carries the ink",
     "Contrast": "light evened out, ink bright",
     "Ink": "what is taken for the digit, in its box",
     "Canvas": "scaled and centred as MNIST did",
 }
+OF_LINE = "the digit in its place"
 
 
 def _steps(steps: CanvasSteps) -> list[dict[str, str]]:
     return [
-        {
-            "name": name,
-            "about": _ABOUT_STEPS.get(name, ""),
-            "image": data_url(image, box=steps.box if name == "Ink" else None),
-        }
+        _step(name, data_url(image, box=steps.box if name == "Ink" else None))
         for name, image in steps.named()
     ]
+
+
+def _step(name: str, image: str, about: str = "") -> dict[str, str]:
+    return {"name": name, "about": about or ABOUT_STEPS.get(name, ""), "image": image}
 
 
 def from_data_url(url: Any) -> bytes:

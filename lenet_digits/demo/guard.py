@@ -7,13 +7,14 @@ Gradio would keep for ever is deleted.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import re
 import shutil
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ MAX_LARGE = 16  # requests larger than that, at any moment
 PATIENCE = 120.0  # seconds for a request to arrive
 BUSY = "The server has as many questions as it can take; ask again in a few seconds."
 SWEEP = 30.0  # seconds from one sweep to the next
+SILENCE = 60.0  # seconds from one complaint about files to the next
+NO_FILES = (
+    "This process can open no more files, so visitors have to wait. Raise the limit (ulimit -n)."
+)
 RESERVE = 256 * 2**20  # bytes of the disk that uploads leave free, or a tenth of a small one
 KEPT = 120.0  # seconds that a file is kept; Gradio deletes those that it remembers before that
 UPLOADS = b"uploads"  # what callers are told of the folder that their uploads lie in
@@ -219,6 +224,8 @@ def refusal(request: Request, error: Exception) -> JSONResponse:
         headers = {"retry-after": "5"} if error.status_code == 503 else None
         sentence = BUSY if error.status_code == 503 else error.detail
         return JSONResponse({"detail": sentence}, error.status_code, headers)
+    if _no_files_left(error):
+        return JSONResponse({"detail": BUSY}, 503, {"retry-after": "5"})
     files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
     here = Path(__file__)
     package = here.parents[1]
@@ -231,9 +238,33 @@ def refusal(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": sentence}, 400)
 
 
+def _no_files_left(error: object) -> bool:
+    """Whether an error says that this process, or the system, can open no more files."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def _quieter() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """An event loop's handler of errors that says at most once in `SILENCE` that files run out.
+
+    asyncio says it thousands of times a second, once for each connection that might wait.
+    """
+    said = -SILENCE
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal said
+        if not _no_files_left(context.get("exception")):
+            loop.default_exception_handler(context)
+        elif time.monotonic() - said >= SILENCE:
+            said = time.monotonic()
+            log.error(NO_FILES)
+
+    return handle
+
+
 @asynccontextmanager
 async def swept(app: Any) -> AsyncIterator[None]:
-    """The lifespan of a Gradio app that is swept while it runs."""
+    """The lifespan of a Gradio app that is swept while it runs, and whose log cannot be flooded."""
+    asyncio.get_running_loop().set_exception_handler(_quieter())
 
     async def keep_sweeping() -> None:
         while True:

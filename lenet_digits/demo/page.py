@@ -10,25 +10,27 @@ from __future__ import annotations
 import html
 import logging
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from lenet_digits import __version__
-from lenet_digits.demo.answers import MAX_BYTES, from_data_url
+from lenet_digits.demo.answers import MAX_BYTES
+from lenet_digits.demo.endpoints import (
+    KEPT,
+    add_endpoints,
+    describe_once,
+    explain_refusals,
+)
+from lenet_digits.demo.identity import NAME, STATIC
 from lenet_digits.demo.routes import example_pictures
 from lenet_digits.reading.numbers import Reading, read
-from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
 from lenet_digits.reading.prediction import Prediction, predict
 from lenet_digits.storage.shipped import weights_directory
 from lenet_digits.training.metrics import METRICS_FILE, Metrics, Share
 
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
-
-KEPT = 60  # seconds that an upload is kept
 
 SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a plain ground
     "0-marker",
@@ -42,8 +44,6 @@ SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a pla
 TELEMETRY = "HF_HUB_DISABLE_TELEMETRY"
 
 log = logging.getLogger(__name__)
-
-STATIC = Path(__file__).parent / "static"
 
 
 def static_file(name: str) -> str:
@@ -61,7 +61,8 @@ def _reader(source: str) -> gr.HTML:
     asks, and drops the answer to any but the latest, so that no older picture's is ever shown.
     """
     template = static_file(f"{source}.html") + static_file("answer.html") + _examples(source)
-    scripts = "".join(static_file(f"{name}.js") for name in ("engine-server", "answer", source))
+    names = ("engine-server", "answer", source, *(["gradio"] if source == "pad" else []))
+    scripts = "".join(static_file(f"{name}.js") for name in names)
     # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
     return gr.HTML(
         html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()),
@@ -76,6 +77,9 @@ START = {
     "pad": """
         makePad(element, engine);
         catchFiles();
+        arrowKeysInTabs();
+        coverTheFrame();
+        openTheApiPage();
         document.addEventListener("picture", (event) => {
             if (!document.querySelector(".drop")) window.waitingPicture = event.detail;
             for (const tab of document.querySelectorAll("[role=tab]"))
@@ -185,100 +189,7 @@ def _metrics() -> Metrics | None:
         return None
 
 
-# API -------------------------------------------------------------------------------------------
-
-
-def _api(
-    predicted: Callable[[ImageInput], Prediction], reading: Callable[[ImageInput], Reading]
-) -> None:
-    """The three endpoints that programs may call; there are no others."""
-
-    def predict_image(image: bytes | None) -> dict[str, Any]:
-        try:
-            return predicted(image or b"").to_dict()
-        except (NoInkError, UnreadableImageError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-    def predict_drawing(drawing: str) -> dict[str, Any]:
-        try:
-            return predicted(from_data_url(drawing)).to_dict()
-        except (NoInkError, UnreadableImageError) as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-    def read_image(image: bytes | None) -> dict[str, Any]:
-        try:
-            return reading(image or b"").to_dict()
-        except UnreadableImageError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-    image = gr.File(label="image", type="binary", visible=False)
-    move = image.async_move_resource_to_block_cache
-
-    async def move_local(path: str) -> str:
-        if path.startswith(("http://", "https://")):
-            raise gr.Error("Send the picture itself, not a link to it.", print_exception=False)
-        return str(await move(path))
-
-    image.async_move_resource_to_block_cache = move_local  # Gradio would fetch the link
-    drawing = gr.Textbox(label="drawing", visible=False)
-    result = gr.JSON(label="answer", visible=False)
-    result.api_info = lambda: ANSWER_SCHEMA
-    numbers = gr.JSON(label="reading", visible=False)
-    numbers.api_info = lambda: READING_SCHEMA
-    for function, source, target, description in (
-        (predict_image, image, result, "Reads the digit in a picture file."),
-        (
-            predict_drawing,
-            drawing,
-            result,
-            "Reads a drawing sent as a data URL, as a canvas makes it: 2 MB at most.",
-        ),
-        (
-            read_image,
-            image,
-            numbers,
-            "Reads all numbers in a picture file: lines, pages, forms. Boxes are left, top, right "
-            "and bottom in pixels of the upright picture.",
-        ),
-    ):
-        gr.on([], function, source, target, api_name=function.__name__, api_description=description)
-
-
-ANSWER_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "digit": {"type": "integer"},
-        "confidence": {"type": "number"},
-        "is_digit": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
-        "outlier_score": {"anyOf": [{"type": "number"}, {"type": "null"}]},
-        "probabilities": {"type": "array", "items": {"type": "number"}},
-    },
-}
-NUMBER, INTEGER, TEXT = {"type": "number"}, {"type": "integer"}, {"type": "string"}
-BOX = {"type": "array", "items": INTEGER}
-
-
-def _list_of(**properties: Any) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "object", "properties": properties}}
-
-
-READING_SCHEMA = {  # of `Reading.to_dict`
-    "type": "object",
-    "properties": {
-        "text": TEXT,
-        "turned": INTEGER,
-        "lines": _list_of(
-            text=TEXT,
-            confidence=NUMBER,
-            box=BOX,
-            digits=_list_of(digit=INTEGER, confidence=NUMBER, box=BOX, prediction=ANSWER_SCHEMA),
-            marks=_list_of(kind=TEXT, box=BOX),
-            alternatives=_list_of(text=TEXT, confidence=NUMBER),
-        ),
-        "cells": _list_of(text=TEXT, row=INTEGER, column=INTEGER, box=BOX),
-        "marks": _list_of(kind=TEXT, box=BOX),
-    },
-}
+# Blocks ----------------------------------------------------------------------------------------
 
 
 def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) -> gr.Blocks:
@@ -291,15 +202,15 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
     origin = "given by the program" if model else f"shipped with lenet-digits {__version__}"
     weights_note = weights_note or f"Weights {origin}."
 
-    def predicted(picture: ImageInput) -> Prediction:
+    def predicted(picture: bytes) -> Prediction:
         return predict(picture, model=model)
 
-    def numbers(picture: ImageInput) -> Reading:
+    def numbers(picture: bytes) -> Reading:
         return read(picture, model=model)
 
     before = os.environ.get(TELEMETRY)
     with gr.Blocks(
-        title="lenet-digits",
+        title=NAME,
         analytics_enabled=False,
         delete_cache=(KEPT // 4, KEPT),
         fill_width=True,
@@ -330,30 +241,7 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
             ),
             apply_default_css=False,
         )
-        _api(predicted, numbers)
-    _explain_refusals(demo)
+        add_endpoints(predicted, numbers)
+    explain_refusals(demo)
+    describe_once(demo)
     return demo
-
-
-def _explain_refusals(demo: gr.Blocks) -> None:
-    """Says what is wrong with a call whose data are not what the endpoint takes.
-
-    Gradio would say nothing to the caller, and fill the log with tracebacks.
-    """
-    preprocess = demo.preprocess_data
-
-    async def preprocess_data(*args: Any, **options: Any) -> list[Any]:
-        try:
-            data: list[Any] = await preprocess(*args, **options)
-        except gr.Error:
-            raise
-        except Exception as error:
-            log.info("%r", error)
-            raise gr.Error(
-                "This call cannot be read: send what /gradio_api/info says, and call "
-                f"/predict_image within {KEPT} seconds of the upload.",
-                print_exception=False,
-            ) from None
-        return data
-
-    demo.preprocess_data = preprocess_data

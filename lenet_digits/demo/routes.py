@@ -1,7 +1,6 @@
 """The app's own addresses: ``POST /read`` says what is in a picture, ``GET /health`` that it runs.
 
-A picture arrives as the body itself or as the file of a form. It stays in memory, and at most
-`MAX_THREADS` pictures are decoded at once.
+A picture arrives as the body itself or as the file of a form. It stays in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
-from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -22,14 +20,18 @@ from starlette.staticfiles import NotModifiedResponse
 
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES
+from lenet_digits.demo.identity import MANIFEST, STATIC
+from lenet_digits.demo.threads import in_a_thread
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
 from lenet_digits.storage.files import WeightsError
 from lenet_digits.storage.shipped import examples_directory
 
-MAX_THREADS = 4  # pictures decoded at once: a large one takes up to 250 MB of memory
 MAX_WAITING = 256  # pictures that wait for a thread; a caller beyond is told to come again
-DAY = 86_400  # seconds that a browser may keep an example before it asks again
+DAY = 86_400  # seconds that a browser may keep a picture before it asks again
 FORM = "multipart/form-data"
+AROUND = 2**16  # bytes around a picture that comes in a form
+
+PICTURES = {"icon.png": "icon.png", "favicon.ico": "icon.png", "card.png": "card.png"}
 
 Answer = Callable[[bytes], dict[str, Any]]
 
@@ -45,7 +47,6 @@ class Routes:
     def __init__(self, plain: Answer, full: Answer) -> None:
         self.plain, self.full = plain, full
         self.waiting = 0
-        self.limiter: anyio.CapacityLimiter | None = None  # of the event loop that first needs it
 
     def all(self) -> list[Route]:
         """What to give to Starlette."""
@@ -53,6 +54,8 @@ class Routes:
             Route("/read", self.read, methods=["POST"]),
             Route("/health", self.health),
             Route("/examples/{name}", self.example),
+            Route("/manifest.json", self.manifest),
+            *(Route(f"/{name}", self.picture) for name in PICTURES),
         ]
 
     async def health(self, request: Request) -> JSONResponse:
@@ -63,12 +66,17 @@ class Routes:
         """An example picture; no other file of the folder is given out."""
         for path in example_pictures():
             if path.name == request.path_params["name"]:
-                headers = {"cache-control": f"public, max-age={DAY}"}
-                response = FileResponse(path, headers=headers, stat_result=path.stat())
-                if request.headers.get("if-none-match") == response.headers["etag"]:
-                    return NotModifiedResponse(response.headers)
-                return response
+                return _file(request, path)
         raise HTTPException(404, "There is no such example.")
+
+    async def picture(self, request: Request) -> Response:
+        """The app's icon, or its picture for those who share a link to it."""
+        name = request.scope["path"].rpartition("/")[2]
+        return _file(request, STATIC / PICTURES[name])
+
+    async def manifest(self, request: Request) -> Response:
+        """What a device needs to know to keep the page as an app."""
+        return JSONResponse(MANIFEST, media_type="application/manifest+json")
 
     async def read(self, request: Request) -> JSONResponse:
         """The answer to one picture; with ``?pictures=1``, the page's, with pictures in it."""
@@ -79,17 +87,14 @@ class Routes:
             raise HTTPException(503, "The server has as many pictures as it can take.")
         self.waiting += 1
         try:
-            return JSONResponse(await self._in_a_thread(request, answer, picture))
+            return JSONResponse(await self._while_here(request, answer, picture))
         except (NoInkError, UnreadableImageError, WeightsError) as error:
             return JSONResponse({"detail": str(error)}, 422)
         finally:
             self.waiting -= 1
 
-    async def _in_a_thread(
-        self, request: Request, answer: Answer, picture: bytes
-    ) -> dict[str, Any]:
+    async def _while_here(self, request: Request, answer: Answer, picture: bytes) -> dict[str, Any]:
         """The answer, made in a thread; a caller who leaves while waiting loses the place."""
-        self.limiter = self.limiter or anyio.CapacityLimiter(MAX_THREADS)
         outcome: dict[str, Any] | ValueError | None = None
         async with anyio.create_task_group() as group:
 
@@ -100,7 +105,7 @@ class Routes:
 
             group.start_soon(watch)
             try:
-                outcome = await run_sync(answer, picture, limiter=self.limiter)
+                outcome = await in_a_thread(answer, picture)
             except (NoInkError, UnreadableImageError, WeightsError) as error:
                 outcome = error  # raised below: the group would wrap it
             group.cancel_scope.cancel()
@@ -115,6 +120,15 @@ def example_pictures() -> list[Path]:
     """The example pictures that come with the package, sorted by name."""
     pictures = examples_directory().glob("[0-9a-z]*-*.*")
     return sorted(path for path in pictures if path.suffix in (".png", ".jpg"))
+
+
+def _file(request: Request, path: Path) -> Response:
+    """A file, or the word that the browser has it already."""
+    headers = {"cache-control": f"public, max-age={DAY}"}
+    response = FileResponse(path, headers=headers, stat_result=path.stat())
+    if request.headers.get("if-none-match") == response.headers["etag"]:
+        return NotModifiedResponse(response.headers)
+    return response
 
 
 def _refuse_foreign(request: Request) -> None:
@@ -138,7 +152,7 @@ async def _picture(request: Request) -> bytes:
         yield body
 
     parser = MultiPartParser(request.headers, stream(), max_files=1, max_fields=16)
-    parser.spool_max_size = MAX_BYTES + 2**16  # keeps the file in memory
+    parser.spool_max_size = MAX_BYTES + AROUND  # keeps the file in memory
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError):

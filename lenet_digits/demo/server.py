@@ -23,16 +23,18 @@ from starlette.middleware.gzip import GZipMiddleware
 from lenet_digits import __version__
 from lenet_digits.demo.address import bracketed, choose_address, others_open, url
 from lenet_digits.demo.answers import MAX_BYTES, for_page, for_programs
+from lenet_digits.demo.endpoints import READING_SCHEMA
 from lenet_digits.demo.guard import HANDLERS, Guard, swept
-from lenet_digits.demo.page import STATIC, build_demo, static_file
-from lenet_digits.demo.routes import MAX_THREADS, Routes
+from lenet_digits.demo.identity import NAME, Identity
+from lenet_digits.demo.page import build_demo, static_file
+from lenet_digits.demo.routes import AROUND, Routes
+from lenet_digits.demo.threads import MAX_THREADS
 from lenet_digits.reading.prediction import shipped_network
 
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
 MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
-FORM = 2**16  # bytes around a picture that comes in a form
 PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
 log = logging.getLogger(__name__)
@@ -100,12 +102,10 @@ def launch_options(model: LeNet5 | None = None) -> dict[str, Any]:
 def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
     """What `gradio.mount_gradio_app` needs to know of this app besides where it goes."""
     routes = Routes(partial(for_programs, model=model), partial(for_page, model=model))
-    guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + FORM}
+    guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + AROUND}
     return {
         "theme": _theme(),
         "css": static_file("demo.css"),
-        "head": static_file("head.html"),
-        "favicon_path": str(STATIC / "icon.png"),
         "footer_links": ["api"],
         "run_history": False,
         "ssr_mode": False,
@@ -114,10 +114,14 @@ def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
         "enable_monitoring": False,
         "app_kwargs": {
             "routes": routes.all(),
-            "middleware": [Middleware(GZipMiddleware), Middleware(Guard, **guard)],
+            "middleware": [
+                Middleware(GZipMiddleware),
+                Middleware(Identity, reading=READING_SCHEMA),
+                Middleware(Guard, **guard),
+            ],
             "exception_handlers": HANDLERS,
             "version": __version__,
-            "title": "lenet-digits",
+            "title": NAME,
         },
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
+from lenet_digits.reading.framing import Canvas
 from lenet_digits.reading.lattice import Arcs, Path, Step, best_paths, log_shares
 from lenet_digits.reading.network import Network
 from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, rows_of
@@ -23,7 +24,13 @@ from lenet_digits.reading.pictures import (
     opened,
 )
 from lenet_digits.reading.pictures import read as read_picture
-from lenet_digits.reading.prediction import Prediction, network_of, percent, predict_steps
+from lenet_digits.reading.prediction import (
+    Prediction,
+    likeliest,
+    network_of,
+    percent,
+    predict_steps,
+)
 from lenet_digits.reading.segmentation import Pieces, candidates_of, canvas_of, lines_of
 from lenet_digits.storage.files import WeightsError
 
@@ -55,11 +62,13 @@ class Digit:
             exclusive.
         confidence: the probability, in [0, 1], that this digit stands here, by all readings of the
             line.
+        canvas: what the network saw of it, (28, 28) float32 in [0, 1].
     """
 
     prediction: Prediction
     box: Box
     confidence: float
+    canvas: Canvas = field(repr=False, compare=False)
 
     @property
     def digit(self) -> int:
@@ -373,7 +382,7 @@ def read_upright(
     ]
     canvases += [steps.canvas] if steps is not None else []
     if not canvases:
-        return Read(_reading(page, [], [], None), page)
+        return Read(_reading(page, [], []), page)
     digit_logs, other_logs = log_shares(network.logits(np.stack(canvases)))
     if steps is not None:
         whole = np.append(digit_logs[-1], other_logs[-1])
@@ -392,7 +401,9 @@ def read_upright(
     single = None
     if sum(len(line[0].digits) for line in paths if line) == 1:
         single = _single(picture if original is None else original, steps, network)
-    return Read(_reading(page, arcs, paths, single), page, arcs, paths, evidence)
+    whole_canvas = None if steps is None else steps.canvas
+    reading = _reading(page, arcs, paths, single, whole_canvas)
+    return Read(reading, page, arcs, paths, evidence)
 
 
 def any_digit(paths: list[Path]) -> bool:
@@ -411,21 +422,26 @@ def _is_compact(pieces: Pieces) -> bool:
 
 def _single(
     image: ImageInput, steps: CanvasSteps | None, network: Network | LeNet5
-) -> Prediction | None:
-    """What `predict` says of a picture, if it takes it for a digit."""
+) -> tuple[Prediction, Canvas] | None:
+    """What `predict` says of a picture, and of which canvas, if it takes it for a digit."""
     try:
         steps = canvas_steps(image) if steps is None else steps
     except (NoInkError, UnreadableImageError):
         return None
+    steps = likeliest(steps, model=network)  # type: ignore[arg-type]
     prediction = predict_steps(steps, model=network)  # type: ignore[arg-type]
-    return prediction if prediction.is_digit else None
+    return (prediction, steps.canvas) if prediction.is_digit else None
 
 
 # From paths to a reading -------------------------------------------------------------------------
 
 
 def _reading(
-    page: Page, arcs: list[Arcs], paths: list[list[Path]], single: Prediction | None
+    page: Page,
+    arcs: list[Arcs],
+    paths: list[list[Path]],
+    single: tuple[Prediction, Canvas] | None = None,
+    whole: Canvas | None = None,
 ) -> Reading:
     lines: list[Line] = []
     marks: list[Mark] = []
@@ -435,7 +451,7 @@ def _reading(
             box = _box(line_arcs.pieces, 0, len(line_arcs.pieces.boxes), page.scale)
             marks.append(Mark("other", box))
             continue
-        line = _line(page, line_arcs, line_paths, single)
+        line = _line(page, line_arcs, line_paths, single, whole)
         if line.digits:
             lines.append(line)
         else:
@@ -458,14 +474,24 @@ def _reading(
     return Reading(tuple(lines), cells, tuple(marks))
 
 
-def _line(page: Page, arcs: Arcs, paths: list[Path], single: Prediction | None) -> Line:
+def _line(
+    page: Page,
+    arcs: Arcs,
+    paths: list[Path],
+    single: tuple[Prediction, Canvas] | None,
+    whole: Canvas | None,
+) -> Line:
     pieces = arcs.pieces
     digits, marks = [], []
     for step in paths[0].steps:
         box = _box(pieces, step.first, step.stop, page.scale)
         if isinstance(step.label, int):
-            prediction = single or _prediction(arcs, step)
-            digits.append(Digit(prediction, box, step.share))
+            if single is not None:
+                prediction, canvas = single
+            else:
+                prediction = _prediction(arcs, step)
+                canvas = _canvas(pieces, step, whole)
+            digits.append(Digit(prediction, box, step.share, canvas))
         else:
             marks.append(Mark(step.label, box))
     shares: dict[str, float] = {}
@@ -474,7 +500,7 @@ def _line(page: Page, arcs: Arcs, paths: list[Path], single: Prediction | None) 
         shares[text] = shares.get(text, 0.0) + float(np.exp(path.log_share))
     text = _text(page, pieces, paths[0].steps)
     if single is not None:
-        text = "".join(str(single.digit) if char.isdigit() else char for char in text)
+        text = "".join(str(single[0].digit) if char.isdigit() else char for char in text)
     confidence = shares.pop(_text(page, pieces, paths[0].steps))
     others = sorted(shares.items(), key=lambda item: -item[1])[:MOST_ALTERNATIVES]
     return Line(
@@ -492,6 +518,13 @@ def calibrated(share: float) -> float:
     share = min(max(share, 1e-9), 1 - 1e-9)
     odds = SLOPE * np.log(share / (1 - share)) + OFFSET
     return float(1 / (1 + np.exp(-odds)))
+
+
+def _canvas(pieces: Pieces, step: Step, whole: Canvas | None) -> Canvas:
+    """The canvas of one digit of a line; `whole` is that of all ink."""
+    if step.candidate < 0 and whole is not None:
+        return whole
+    return canvas_of(pieces, step.first, step.stop)
 
 
 def _prediction(arcs: Arcs, step: Step) -> Prediction:

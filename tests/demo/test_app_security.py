@@ -6,8 +6,10 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +130,31 @@ def test_the_examples_are_the_only_files_given_out(
     uploaded = loop.run_until_complete(stranger.upload("7.png", reply.content))
     for path in (f"{API}/file={uploaded}", f"/{uploaded}", f"/examples/{uploaded}"):
         assert loop.run_until_complete(stranger.ask("GET", path)).status_code == 404
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of a process can be set on Linux")
+def test_where_files_run_out_the_log_says_it_once_and_the_app_recovers(served: Served) -> None:
+    import resource
+
+    process = served.process.pid
+    before = len(served.said)
+    limits = resource.prlimit(process, resource.RLIMIT_NOFILE)
+    open_files = sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
+    host, port = re.findall(r"//([^:/]+):(\d+)", served.url)[0]
+    resource.prlimit(process, resource.RLIMIT_NOFILE, (open_files + 4, limits[1]))
+    crowd = [socket.create_connection((host, int(port))) for _ in range(40)]
+    for _ in range(1200):  # a minute at most
+        if len(served.said) > before:
+            break
+        time.sleep(0.05)
+    time.sleep(1)  # in which asyncio tries again, thousands of times
+    for visitor in crowd:
+        visitor.close()
+    resource.prlimit(process, resource.RLIMIT_NOFILE, limits)
+    said = served.said[before:]
+    assert len(said) == 1
+    assert "no more files" in said[0]
+    assert httpx.get(f"{served.url}/health", timeout=SECONDS).json()["status"] == "ok"
 
 
 # In process ------------------------------------------------------------------------------------

@@ -412,6 +412,17 @@ def test_the_camera_takes_a_picture_and_is_switched_off(new_page: Callable[..., 
     assert page.locator("video").evaluate("video => video.srcObject") is None
 
 
+def test_on_a_phone_the_camera_button_opens_its_own_camera(
+    new_page: Callable[..., Page],
+) -> None:
+    page = open_upload(new_page(has_touch=True, is_mobile=True))
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Camera").click()
+    assert chooser.value.element.get_attribute("capture") == "environment"
+    chooser.value.set_files(ROOT / "examples" / "7-photo.jpg")
+    expect(headline(page)).to_have_text("7")
+
+
 def test_a_camera_that_is_refused_is_said_in_a_sentence(page: Page) -> None:
     open_upload(page)
     page.get_by_role("button", name="Camera").click()
@@ -492,21 +503,40 @@ def test_the_tab_key_goes_from_tabs_to_pad_to_tools(page: Page) -> None:
     assert order[-1] - order[0] == len(order) - 1, reached
 
 
+@pytest.fixture(scope="module")
+def axe() -> Any:
+    return pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+
+
+def violations(axe: Any, page: Page) -> list[tuple[str, list[str]]]:
+    return [
+        (rule["id"], [node["html"][:120] for node in rule["nodes"]])
+        for rule in axe.run(page).response["violations"]
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(new_page: Callable[..., Page], scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+def test_axe_finds_nothing_with_forced_colours_or_without(
+    new_page: Callable[..., Page], axe: Any, scheme: str
+) -> None:
     page = new_page(color_scheme=scheme, reduced_motion="reduce")
     draw(page, STROKES["3"])
     expect(headline(page)).to_have_text("3")
     page.get_by_text("Steps to the canvas").click()
     for tab in ("Sketchpad", "Upload", "About"):
         page.get_by_role("tab", name=tab).click()
-        violations = [
-            (rule["id"], [node["html"][:120] for node in rule["nodes"]])
-            for rule in axe.run(page).response["violations"]
-            if rule["impact"] in ("serious", "critical")
-        ]
-        assert violations == [], tab
+        if tab == "Upload":
+            give(page, "page.png", (ROOT / "examples" / "numbers" / "page.png").read_bytes())
+            expect(page.locator(".lines:visible li")).to_have_count(4)
+        for forced in ("active", "none"):
+            page.emulate_media(forced_colors=forced)  # type: ignore[arg-type]
+            assert violations(axe, page) == [], (tab, forced)
+
+
+def test_axe_finds_what_is_wrong(page: Page, axe: Any) -> None:
+    """The twin of the test above."""
+    page.locator(".note:visible").evaluate("e => { e.innerHTML = '<img src=x>' }")
+    assert [rule for rule, _ in violations(axe, page)] == ["image-alt"]
 
 
 def test_nothing_sticks_out_at_any_width(page: Page) -> None:
@@ -537,6 +567,16 @@ def test_no_request_leaves_this_machine_and_no_cookie_is_set(browser: Browser, a
     assert outside == []
     assert context.cookies() == []
     context.close()
+
+
+def test_the_footer_leads_to_the_api_and_away_only_by_links(page: Page, app: App) -> None:
+    footer = page.locator(".colophon a")
+    assert [link.inner_text() for link in footer.all()] == [
+        "Source", "Model card", "Apache 2.0", "API",
+    ]  # fmt: skip
+    page.get_by_role("link", name="API", exact=True).click()
+    expect(page.get_by_role("heading", name="API documentation")).to_be_visible()
+    expect(page.get_by_text("/predict_image", exact=True).first).to_be_visible()
 
 
 def test_nothing_a_visitor_draws_or_drops_is_kept_on_disk(page: Page, app: App) -> None:
@@ -802,6 +842,20 @@ def test_arrow_keys_move_within_the_toolbar(page: Page) -> None:
     expect(page.get_by_label("Width")).to_be_focused()
 
 
+def test_arrow_keys_move_between_the_tabs(page: Page) -> None:
+    page.get_by_role("tab", name="Sketchpad").focus()
+    for key, name in (
+        ("ArrowRight", "Upload"), ("End", "About"), ("ArrowRight", "Sketchpad"),
+        ("ArrowLeft", "About"), ("Home", "Sketchpad"),
+    ):  # fmt: skip
+        page.keyboard.press(key)
+        tab = page.get_by_role("tab", name=name)
+        expect(tab).to_be_focused()
+        expect(tab).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Tab")  # leaves the tabs
+    expect(pad_of(page)).to_be_focused()
+
+
 def test_in_forced_colours_bars_tools_and_focus_can_be_told(new_page: Callable[..., Page]) -> None:
     page = new_page(forced_colors="active")
     draw(page, STROKES["3"])
@@ -826,6 +880,7 @@ def some(digit: int, left: float) -> dict[str, Any]:
         "digit": digit, "share": f"9{digit} %", "verdict": "digit", "probabilities": shares,
         "shares": [f"{share:.0%}" for share in shares], "canvas": pixel,
         "box": [left, 0.2, left + 0.2, 0.8],
+        "steps": [{"name": f"Picture of {digit}", "about": "", "image": pixel}],
     }  # fmt: skip
 
 
@@ -848,8 +903,10 @@ def test_a_number_has_a_chip_and_a_box_for_each_digit_and_shows_the_chosen_one(p
     expect(page.locator(".pad .boxes i")).to_have_count(3)
     winner = page.locator(".bars:visible [data-winner] [role=meter]")
     expect(winner).to_have_attribute("aria-label", "4")
+    expect(page.locator(".steps:visible")).to_have_count(1)
     chips.nth(1).click()
     expect(winner).to_have_attribute("aria-label", "2")
+    expect(page.locator(".steps li:first-child strong")).to_have_text(["Picture of 2"])
     page.keyboard.press("ArrowRight")
     expect(winner).to_have_attribute("aria-label", "7")
     expect(chips.nth(2)).to_be_focused()
@@ -909,6 +966,16 @@ def test_screenshots_for_the_readme(
     expect(headline(page)).to_have_text("7")
     page.get_by_text("Steps to the canvas").locator("visible=true").click()
     take_screenshot(page, Path(folder) / "upload.png")
+
+
+def test_the_share_card(new_page: Callable[..., Page], pytestconfig: pytest.Config) -> None:
+    if not (folder := pytestconfig.getoption("--screenshots")):
+        pytest.skip("only with --screenshots FOLDER")
+    page = new_page(viewport={"width": 1200, "height": 630}, reduced_motion="reduce")
+    draw(page, "30,22 17,58 42,58 | 36,40 34,82")
+    draw(page, "57,35 62,25 70,21 78,25 80,35 76,46 67,58 57,74 55,78 67,78 82,77")
+    expect(headline(page)).to_have_text("42")
+    take_screenshot(page, Path(folder) / "card.png")
 
 
 def take_screenshot(page: Page, path: Path) -> None:

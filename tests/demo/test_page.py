@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 import logging
 import os
+import re
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +26,7 @@ from PIL import Image, ImageDraw
 from lenet_digits import __version__
 from lenet_digits.model import LeNet5
 from lenet_digits.reading.canvas import CanvasSteps
+from lenet_digits.reading.pictures import UnreadableImageError
 from lenet_digits.reading.prediction import Prediction
 from lenet_digits.storage.files import WeightsError
 from lenet_digits.training.metrics import METRICS_FILE, Metrics
@@ -147,6 +151,21 @@ def test_a_number_has_its_digits_in_their_boxes(client: Any) -> None:
     lefts = [digit["box"][0] for digit in shown["digits"]]
     assert lefts == sorted(lefts)
     assert all(0 <= edge <= 1 for digit in shown["digits"] for edge in digit["box"])
+    for digit in shown["digits"]:
+        assert [step["name"] for step in digit["steps"]] == ["Picture", "Canvas"]
+        assert digit["steps"][-1]["image"] == digit["canvas"]
+
+
+def test_the_picture_of_a_page_is_opened_only_in_the_formats_that_are_read(demo: Any) -> None:
+    """Pillow knows many more; their decoders are not for what strangers send."""
+    for kind, allowed in (("PNG", True), ("TGA", False)):
+        file = io.BytesIO()
+        Image.new("RGB", (30, 20)).save(file, kind)
+        if allowed:
+            assert demo.answers.upright(file.getvalue(), turned=90)[0].size == (20, 30)
+        else:
+            with pytest.raises(UnreadableImageError):
+                demo.answers.upright(file.getvalue(), turned=0)
 
 
 def test_a_page_of_lines_is_shown_line_by_line(client: Any) -> None:
@@ -254,6 +273,172 @@ def test_a_mounted_page_leaves_the_process_as_it_was(demo: Any, seven: Path) -> 
             assert state() == before
 
 
+# Its own identity ------------------------------------------------------------------------------
+
+
+def test_a_link_to_the_page_has_a_title_and_a_picture_of_its_own(client: Any) -> None:
+    host = {"x-forwarded-host": "digits.example", "x-forwarded-proto": "https"}
+    text = client.get("/", headers=host | {"x-forwarded-prefix": "/apps/digits"}).text
+    head = text[: text.index("<body")]
+    cards = re.findall(
+        r'<meta (?:property|name)="((?:og|twitter):[^"]+)"\s+content="([^"]*)"', head
+    )
+    assert len(cards) == len(dict(cards))  # each is said once
+    card = dict(cards)
+    assert card["og:title"] == "lenet-digits"
+    assert "LeNet-5" in card["og:description"]
+    assert card["og:image"] == "https://digits.example/apps/digits/card.png"
+    assert "gradio" not in " ".join(card.values()).lower()
+    evil = {"x-forwarded-prefix": '"><script>'}
+    assert "<script>" not in client.get("/", headers=evil).text.partition('og:url"')[2][:80]
+    picture = Image.open(io.BytesIO(client.get("/card.png").content))
+    assert picture.size == (int(card["og:image:width"]), int(card["og:image:height"]))
+
+
+def test_the_manifest_and_the_icons_are_the_apps_own(client: Any) -> None:
+    manifest = client.get("/manifest.json").json()
+    assert manifest["name"] == "lenet-digits"
+    (icon,) = manifest["icons"]
+    picture = Image.open(io.BytesIO(client.get(f"/{icon['src']}").content))
+    assert icon["sizes"] == f"{picture.width}x{picture.height}"
+    assert client.get("/favicon.ico").content == client.get(f"/{icon['src']}").content
+
+
+def test_the_openapi_document_is_of_this_version_and_has_the_apps_own_routes(client: Any) -> None:
+    document = client.get("/gradio_api/openapi.json").json()
+    assert document["info"]["version"] == __version__
+    assert {"/read", "/health", "/gradio_api/call/v2/predict_image"} <= set(document["paths"])
+
+
+# The machine's memory --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(demo: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An app whose answers wait until `go` is set, and that counts how many are under way."""
+
+    class Slow:
+        go = threading.Event()
+        now = most = 0
+        lock = threading.Lock()
+
+        def answer(self, picture: bytes) -> dict[str, Any]:
+            with self.lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            self.go.wait(60)
+            with self.lock:
+                self.now -= 1
+            return {"text": picture.decode()}
+
+    app = Slow()
+    app.go = threading.Event()
+    return app
+
+
+def asks(routes: Any) -> Any:
+    """Asks the routes for the answer to a picture; ``leaves`` lets the caller go when it is set."""
+    from starlette.requests import Request
+
+    async def ask(picture: bytes, leaves: asyncio.Event | None = None) -> Any:
+        bodies = [{"type": "http.request", "body": picture, "more_body": False}]
+
+        async def receive() -> dict[str, Any]:
+            if bodies:
+                return bodies.pop()
+            await (leaves or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": "POST", "query_string": b"", "headers": []}
+        return await routes.read(Request(scope, receive))
+
+    return ask
+
+
+async def until(condition: Any) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+def run(coroutine: Any) -> None:
+    """Like `asyncio.run`, but leaves the thread's own event loop, if any, where it is."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(coroutine)
+    loop.close()
+
+
+def test_four_pictures_are_decoded_at_once_whoever_asks(demo: Any, slow: Any) -> None:
+    routes = demo.routes.Routes(slow.answer, slow.answer)
+
+    async def visit() -> None:
+        from lenet_digits.demo.threads import in_a_thread
+
+        ask = asks(routes)
+        tasks = [asyncio.ensure_future(ask(b"7")) for _ in range(9)]
+        tasks += [asyncio.ensure_future(in_a_thread(slow.answer, b"8")) for _ in range(9)]
+        await until(lambda: slow.now == 4)
+        await asyncio.sleep(0.05)
+        slow.go.set()
+        await asyncio.gather(*tasks)
+
+    run(visit())
+    assert slow.most == 4
+
+
+def test_the_queue_of_pictures_is_bounded(
+    demo: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo.routes, "MAX_WAITING", 6)
+    routes = demo.routes.Routes(slow.answer, slow.answer)
+
+    async def visit() -> None:
+        from starlette.exceptions import HTTPException
+
+        ask = asks(routes)
+        tasks = [asyncio.ensure_future(ask(b"7")) for _ in range(6)]
+        await until(lambda: routes.waiting == 6)
+        with pytest.raises(HTTPException) as refused:
+            await ask(b"7")
+        assert refused.value.status_code == 503
+        slow.go.set()
+        await asyncio.gather(*tasks)
+        await ask(b"7")  # there is room again
+
+    run(visit())
+
+
+def test_whoever_leaves_the_queue_is_not_answered(demo: Any, slow: Any) -> None:
+    read: list[bytes] = []
+
+    def answer(picture: bytes) -> dict[str, Any]:
+        read.append(picture)
+        return slow.answer(picture)  # type: ignore[no-any-return]
+
+    routes = demo.routes.Routes(answer, answer)
+
+    async def visit() -> None:
+        from starlette.requests import ClientDisconnect
+
+        ask = asks(routes)
+        tasks = [asyncio.ensure_future(ask(b"stays")) for _ in range(5)]
+        await until(lambda: len(read) == 4 and routes.waiting == 5)
+        leaves = asyncio.Event()
+        gone = asyncio.ensure_future(ask(b"leaves", leaves))
+        await until(lambda: routes.waiting == 6)
+        leaves.set()
+        with pytest.raises(ClientDisconnect):
+            await gone
+        assert routes.waiting == 5
+        slow.go.set()
+        await asyncio.gather(*tasks)
+
+    run(visit())
+    assert read == [b"stays"] * 5
+
+
 # The API ---------------------------------------------------------------------------------------
 
 
@@ -276,7 +461,7 @@ def test_three_endpoints_are_public_and_documented(client: Any) -> None:
 
 def test_the_types_of_a_reading_are_those_of_its_answer() -> None:
     from lenet_digits import read
-    from lenet_digits.demo.page import READING_SCHEMA
+    from lenet_digits.demo.endpoints import READING_SCHEMA
 
     kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": float}
 
@@ -294,6 +479,36 @@ def test_the_types_of_a_reading_are_those_of_its_answer() -> None:
 
     for name in ("24-12-98-date.png", "5073-boxed.png"):  # marks; cells
         check(read(ROOT / "examples" / "numbers" / name).to_dict(), READING_SCHEMA)
+
+
+def test_every_field_of_the_documentation_says_what_it_is(client: Any) -> None:
+    def bare(schema: Any, name: str) -> list[str]:
+        found = [] if "description" in schema else [name]
+        parts = schema.get("properties") or schema.get("items", {}).get("properties", {})
+        for part, value in parts.items():
+            found += bare(value, f"{name}.{part}")
+        return found
+
+    info = client.get("/gradio_api/info").json()["named_endpoints"]
+    for name, endpoint in info.items():
+        (given,) = endpoint["parameters"]
+        assert given["python_type"]["description"], name
+        assert bare(endpoint["returns"][0]["type"], name) == []
+    assert bare({"properties": {"a": {"type": "string"}}}, "x") == ["x", "x.a"]  # the twin
+
+
+def test_every_example_of_the_documentation_works(app: App) -> None:
+    import httpx
+
+    info = httpx.get(f"{app.url}gradio_api/info").json()["named_endpoints"]
+    for name, endpoint in info.items():
+        call = f"{app.url}gradio_api/call{name}"
+        data = [given["example_input"] for given in endpoint["parameters"]]
+        event = httpx.post(call, json={"data": data}).json()["event_id"]
+        lines = httpx.get(f"{call}/{event}", timeout=60).text.splitlines()
+        assert lines[0] == "event: complete", name
+        answer = json.loads(lines[1].removeprefix("data: "))[0]
+        assert answer.get("digit", answer.get("text")) in (9, "9"), name
 
 
 def test_nothing_else_can_be_called(client: Any) -> None:

@@ -71,8 +71,6 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
       showChips(digits);
       showLines(reply.lines ?? []);
     }
-    $(".steps").hidden = !reply.steps;
-    $(".steps ol").replaceChildren(...(reply.steps ?? []).map(step));
     choose(chosen);
   }
 
@@ -85,7 +83,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
     return item;
   }
 
-  // Shows the bars and the canvas of one digit.
+  // Shows the bars, the canvas and the steps of one digit.
   function choose(index) {
     chosen = index;
     const digit = shown.digits?.[index];
@@ -99,6 +97,9 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
       bar.querySelector(".share").textContent = words;
       bar.toggleAttribute("data-winner", value === digit?.digit);
     });
+    const steps = digit?.steps ?? shown.steps;
+    $(".steps").hidden = !steps;
+    $(".steps ol").replaceChildren(...(steps ?? []).map(step));
     const canvas = $("img.canvas");
     canvas.alt = digit ? "The 28 by 28 canvas given to the network" : "";
     if (digit) canvas.src = digit.canvas;
