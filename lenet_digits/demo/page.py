@@ -60,8 +60,10 @@ def _reader(source: str) -> gr.HTML:
     It is one component rather than several joined by events: its script numbers the questions it
     asks, and drops the answer to any but the latest, so that no older picture's is ever shown.
     """
-    template = static_file(f"{source}.html") + static_file("answer.html") + _examples(source)
-    scripts = "".join(static_file(f"{name}.js") for name in ("engine-server", "answer", source))
+    answer = static_file("answer.html").replace("@inside@", static_file("inside.html"))
+    template = static_file(f"{source}.html") + answer + _examples(source)
+    files = ("engine-server", "answer", "inside", source)
+    scripts = "".join(static_file(f"{name}.js") for name in files)
     # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
     return gr.HTML(
         html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()),
