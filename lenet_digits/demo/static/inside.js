@@ -37,37 +37,36 @@ function makeInside(element, engine) {
   const against = $("[name=against]");
   const words = $(".inside .map");
   const options = []; // the maps' canvases, in order
-  let wanted = null; // what to show next: a digit of an answer, and whether the pen is down
-  let current = {}; // what was last wanted
+  let wanted = {}; // what to show: a digit of an answer, and whether the pen is down
   let asking = false;
-  let cleared = 0; // how often there was nothing to show
+  let drawing = 0; // how many there were: none is shown once there is nothing to show
   let shown = null; // what is shown: digit, pixels of the canvas, layers, ink
   let kernels = null;
   let looked = null; // at which option, row and column; without a row, at its strongest unit
 
   // Shows a digit of an answer, or that there is none.
   function show(digit, live = false) {
-    if (!digit) cleared++;
-    wanted = current = { digit, live };
+    wanted = { digit, live };
+    if (!digit) drawing++;
     if (panel.open) follow();
   }
 
   // One question at a time; the last one wanted is always asked.
   async function follow() {
+    if (!wanted.digit) paint({ problem: EMPTY });
     if (asking) return;
     asking = true;
-    while (wanted && panel.open) {
-      const { digit, live } = wanted;
-      const before = cleared;
-      wanted = null;
-      const next = digit ? await ask(digit, live) : { problem: EMPTY };
-      if (before === cleared && next) paint(next);
+    for (let asked; wanted !== asked && wanted.digit && panel.open;) {
+      asked = wanted;
+      const before = drawing;
+      const next = await ask(asked);
+      if (next && before === drawing) paint(next);
     }
     asking = false;
   }
 
   // Resolves to nothing where the engine has no answer while the pen is down.
-  async function ask(digit, live) {
+  async function ask({ digit, live }) {
     try {
       kernels ??= await engine.kernels();
       if (against.value === String(digit.digit)) against.value = "";
@@ -317,13 +316,12 @@ function makeInside(element, engine) {
 
   against.append(new Option("the runner-up", ""), ...PLACES.map((_, digit) => new Option(digit)));
   against.append(new Option(9));
-  against.addEventListener("change", () => show(current.digit));
+  against.addEventListener("change", () => show(wanted.digit));
 
   panel.addEventListener("toggle", () => {
     remember(panel.open);
     if (!panel.open) return;
-    wanted = { ...current, live: false };
-    follow();
+    show(wanted.digit);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
     setTimeout(() => shown && paint(shown)));
