@@ -14,6 +14,7 @@ const LAYERS = [
 ];
 const SIDE = 28; // pixels: of the canvas
 const EDGE = 2; // pixels that C1 sees beyond each edge of the canvas
+const ZERO = 128; // the byte of an activation or weight of 0
 const KERNEL = 5; // weights: side of a kernel
 const ANSWERED = 0.1; // of the ink in favour: from here on, the ink against it is worth a mention
 const PLACES = [
@@ -97,7 +98,7 @@ function makeInside(element, engine) {
   function paintMap({ canvas, layer, map }, palette) {
     const { wide, high } = LAYERS[layer];
     const units = shown.layers?.[layer].subarray(map * wide * high, (map + 1) * wide * high);
-    paintUnits(canvas, wide, high, (at) => (units ? units[at] / 127.5 - 1 : 0), palette);
+    paintUnits(canvas, wide, high, (at) => (units ? units[at] : ZERO), palette);
   }
 
   // The canvas; on it the ink that mattered, as squares as large as it mattered, hollow where it
@@ -123,7 +124,7 @@ function makeInside(element, engine) {
     const field = shown.layers && fieldOf(unitLookedAt());
     if (!field) return;
     const frame = [field.left, field.top, field.right - field.left + 1, field.bottom - field.top + 1];
-    for (const [width, colour] of [[9, paper], [5, good]]) {
+    for (const [width, colour] of [[7, paper], [4, good]]) {
       context.lineWidth = width;
       context.strokeStyle = css(colour);
       context.strokeRect(...frame.map((pixels) => pixels * cell));
@@ -140,11 +141,13 @@ function makeInside(element, engine) {
     const inputs = name === "C1" ? 1 : 6;
     const size = inputs * KERNEL ** 2;
     const some = new Int8Array(bytes(weights).buffer).subarray(map * size, (map + 1) * size);
+    const most = Math.max(...some.map(Math.abs));
     const wide = inputs * (KERNEL + 1) - 1; // side by side, a gap between two
     paintUnits(canvas, wide, KERNEL, (at) => {
       const [row, column] = [Math.floor(at / wide), at % wide];
       const [input, place] = [Math.floor(column / (KERNEL + 1)), column % (KERNEL + 1)];
-      return place === KERNEL ? null : some[input * KERNEL ** 2 + row * KERNEL + place] / 127;
+      if (place === KERNEL) return null;
+      return ZERO + Math.round((127 * some[input * KERNEL ** 2 + row * KERNEL + place]) / most);
     }, palette);
     const which = inputs === 1 ? "Its kernel" : "Its six kernels, one for each map of S2";
     canvas.setAttribute("aria-label", which);
@@ -355,7 +358,7 @@ async function pixelsOf(url) {
   const image = Object.assign(new Image(), { src: url });
   await image.decode();
   const sheet = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
-  const context = sheet.getContext("2d");
+  const context = sheet.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0, SIDE, SIDE);
   const { data } = context.getImageData(0, 0, SIDE, SIDE);
   return Float32Array.from({ length: SIDE ** 2 }, (_, at) => data[4 * at] / 255);
@@ -365,20 +368,21 @@ function bytes(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-// Values from -1, red, over 0, paper, to 1, ink. Where `valueAt` gives null, nothing is painted.
-function paintUnits(canvas, wide, high, valueAt, { paper, ink, bad }) {
-  [canvas.width, canvas.height] = [wide, high];
+// Paints bytes in the palette's scale. Where `byteAt` gives null, nothing is painted.
+function paintUnits(canvas, wide, high, byteAt, { scale }) {
+  if (canvas.width !== wide) canvas.width = wide;
+  if (canvas.height !== high) canvas.height = high;
   const context = canvas.getContext("2d");
   const picture = context.createImageData(wide, high);
   for (let at = 0; at < wide * high; at++) {
-    const value = valueAt(at);
-    if (value === null) continue;
-    picture.data.set([...mixed(paper, value > 0 ? ink : bad, Math.abs(value)), 255], 4 * at);
+    const byte = byteAt(at);
+    if (byte !== null) picture.data.set(scale[byte], 4 * at);
   }
   context.putImageData(picture, 0, 0);
 }
 
-// The page's colours, which depend on its light, as [red, green, blue].
+// The page's colours, which depend on its light, as [red, green, blue], and with alpha a scale of
+// 256: from 0, red for -1, over paper to 255, ink for 1.
 function coloursOf(element) {
   const style = getComputedStyle(element);
   const context = document.createElement("canvas").getContext("2d");
@@ -386,7 +390,12 @@ function coloursOf(element) {
     context.fillStyle = style.getPropertyValue(name);
     return [1, 3, 5].map((at) => parseInt(context.fillStyle.slice(at, at + 2), 16));
   };
-  return { paper: rgb("--sheet"), ink: rgb("--ink"), good: rgb("--accent"), bad: rgb("--warn") };
+  const [paper, ink, good, bad] = ["--sheet", "--ink", "--accent", "--warn"].map(rgb);
+  const scale = Array.from({ length: 256 }, (_, byte) => {
+    const value = (byte - 127.5) / 127.5;
+    return [...mixed(paper, value > 0 ? ink : bad, Math.abs(value)), 255];
+  });
+  return { paper, ink, good, bad, scale };
 }
 
 function mixed(one, other, share) {
