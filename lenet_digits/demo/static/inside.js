@@ -329,7 +329,7 @@ function makeInside(element, engine) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
     setTimeout(() => shown && paint(shown)));
   panel.hidden = !engine.inside;
-  panel.open = isRemembered();
+  panel.open = !panel.hidden && isRemembered();
 
   return { show };
 }
