@@ -60,8 +60,9 @@ def _reader(source: str) -> gr.HTML:
     It is one component rather than several joined by events: its script numbers the questions it
     asks, and drops the answer to any but the latest, so that no older picture's is ever shown.
     """
-    template = static_file(f"{source}.html") + static_file("answer.html") + _examples(source)
-    names = ("engine-server", "answer", source, *(["gradio"] if source == "pad" else []))
+    answer = static_file("answer.html").replace("@inside@", static_file("inside.html"))
+    template = static_file(f"{source}.html") + answer + _examples(source)
+    names = ("engine-server", "answer", "inside", source, *(["gradio"] if source == "pad" else []))
     scripts = "".join(static_file(f"{name}.js") for name in names)
     # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
     return gr.HTML(

@@ -26,6 +26,7 @@ from lenet_digits.demo.answers import MAX_BYTES, for_page, for_programs
 from lenet_digits.demo.endpoints import READING_SCHEMA
 from lenet_digits.demo.guard import HANDLERS, Guard, swept
 from lenet_digits.demo.identity import NAME, Identity
+from lenet_digits.demo.inside import for_panel, kernels
 from lenet_digits.demo.page import build_demo, static_file
 from lenet_digits.demo.routes import AROUND, Routes
 from lenet_digits.demo.threads import MAX_THREADS
@@ -101,7 +102,8 @@ def launch_options(model: LeNet5 | None = None) -> dict[str, Any]:
 
 def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
     """What `gradio.mount_gradio_app` needs to know of this app besides where it goes."""
-    routes = Routes(partial(for_programs, model=model), partial(for_page, model=model))
+    answers = (for_programs, for_page, for_panel, kernels)
+    routes = Routes(*(partial(answer, model=model) for answer in answers))
     guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + AROUND}
     return {
         "theme": _theme(),

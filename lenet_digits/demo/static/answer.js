@@ -9,6 +9,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
   const panel = $(".answer");
   const bars = [...element.querySelectorAll(".bars li")];
   const chips = $(".chips");
+  const inside = makeInside(element, engine);
   let latest = 0; // questions asked so far; only the answer to the last one is ever shown
   let pending; // aborts that question
   let shown = null; // the reply that the panel shows
@@ -71,7 +72,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
       showChips(digits);
       showLines(reply.lines ?? []);
     }
-    choose(chosen);
+    choose(chosen, live);
   }
 
   function step({ name, about, image }) {
@@ -84,7 +85,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
   }
 
   // Shows the bars, the canvas and the steps of one digit.
-  function choose(index) {
+  function choose(index, live = false) {
     chosen = index;
     const digit = shown.digits?.[index];
     bars.forEach((bar, value) => {
@@ -109,6 +110,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
       chip.tabIndex = at === index ? 0 : -1;
     });
     onBoxes((shown.digits ?? []).map(({ box }) => box), index);
+    inside.show(digit, live);
   }
 
   function showChips(digits) {
