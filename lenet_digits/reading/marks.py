@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
-from lenet_digits.reading.lines import level_lines, line_pixels
+from lenet_digits.reading.lines import STEEPEST, level_lines, line_pixels
 from lenet_digits.reading.pictures import Bytes
 
 # Tuned on the open real-world sets and on drawn surroundings, 2026-11.
@@ -27,6 +27,7 @@ AFAR = 2.0  # of the digit's size: what is farther does not belong to it, howeve
 PRINT = 4  # small parts, as many as print or the holes of a spiral have
 RIVAL = 0.5  # of the digit's size: another shape of strokes from here on may be a digit, too
 FLAT = 4.0  # length to thickness: from here on a part is a line
+FOOT = 0.6  # of the digit's height: a line that it stands on lies below
 SHORTEST_UNDERLINE = 0.5  # of the digit's width
 # Of the digit's height; the foot of a 1 or a 2 is shorter than a line that touches or does not.
 LONG_TOUCHING, LONG_APART = 1.1, 0.8
@@ -45,10 +46,10 @@ def without_clutter(ink: Floats) -> Floats | None:
     That is a button, a finger, a spot of light, small print, the holes of a spiral. Two shapes of
     strokes of about one size both stay: they may be two digits, or a word.
     """
-    mask = np.asarray(ink > INKED, np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count < 3 or count > MOST_PARTS:
+    mask = (ink > INKED).view(np.uint8)
+    if not 2 <= _parts_in(mask) <= MOST_PARTS:
         return None
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     boxes, areas = stats[1:, :4], stats[1:, cv2.CC_STAT_AREA]
     sizes, narrow = boxes[:, 2:].max(axis=1), boxes[:, 2:].min(axis=1)
     depth = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), np.float32)
@@ -84,17 +85,24 @@ def without_clutter(ink: Floats) -> Floats | None:
     return np.asarray(ink * around, np.float32)
 
 
+def _parts_in(mask: Bytes) -> int:
+    """How many parts a mask has."""
+    left, top, width, height = cv2.boundingRect(mask)
+    box = mask[top : top + height, left : left + width]
+    return cv2.connectedComponents(box, connectivity=8)[0] - 1 if width else 0
+
+
 def without_underline(ink: Floats) -> Floats | None:
     """The ink without a line under the digit; None where there is no such line."""
-    mask = np.asarray(ink > INKED, np.uint8)
+    mask = (ink > INKED).view(np.uint8)
     left, top, width, height = cv2.boundingRect(mask)
     if not width:
         return None
-    foot = mask[top + int(0.6 * height) : top + height, left : left + width]
-    if not len(foot) or foot.sum(axis=1).max() < SHORTEST_UNDERLINE * width:
+    foot = mask[top + int(FOOT * height) : top + height, left : left + width]
+    if not len(foot) or np.count_nonzero(foot, axis=1).max() < SHORTEST_UNDERLINE * width:
         return None
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count > 2:
+    if _parts_in(mask) > 1:
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         line = _lowest_flat_part(stats[1:])
         if line is not None:
             near = cv2.dilate((labels == line + 1).astype(np.uint8), np.ones((5, 5), np.uint8))
@@ -126,14 +134,18 @@ def _touching_line(
     left, top, width, height = box
     part = np.ascontiguousarray(mask[top : top + height, left : left + width])
     strength = ink[top : top + height, left : left + width]
-    for line in level_lines(
-        part, least=round(0.75 * width), run=max(3, width // 4), widest=max(4, height // 5)
-    ):
-        if line.rows(np.array([width // 2]))[0] < 0.6 * height:
+    widest = max(4, height // 5)
+    # Such a line, however steep and wide, leaves these rows to the digit, which it runs past.
+    above = int(FOOT * height - STEEPEST * width / 2 - widest / 2) - 5
+    if above > 0:
+        x, _, w, _ = cv2.boundingRect(_cleaned(part[:above]))
+        if w and (x < PAST * height or x + w > width - PAST * height):
+            return None
+    for line in level_lines(part, least=round(0.75 * width), run=max(3, width // 4), widest=widest):
+        if line.rows(np.array([width // 2]))[0] < FOOT * height:
             continue
         covered = line_pixels(line, part, strength)
-        left_over = np.asarray(part & ~covered, np.uint8)
-        rest = cv2.morphologyEx(left_over, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+        rest = _cleaned(np.asarray(part & ~covered, np.uint8))
         x, y, w, h = cv2.boundingRect(rest)
         margin = PAST * height
         past = line.begin <= x - margin and line.end >= x + w + margin
@@ -147,13 +159,19 @@ def _touching_line(
     return None
 
 
+def _cleaned(mask: Bytes) -> Bytes:
+    """The mask without what is a single pixel wide."""
+    opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    return np.asarray(opened, np.uint8)
+
+
 def two_digits(ink: Floats) -> tuple[list[Floats], bool]:
     """The ink of two shapes that may be a digit each, and whether there is a gap between them.
 
     They stand one above the other or side by side. Without a gap, tall ink is cut where it is
     narrowest, near its middle. The list is empty where two digits are out of the question.
     """
-    mask = np.asarray(ink > INKED, np.uint8)
+    mask = (ink > INKED).view(np.uint8)
     left, top, width, height = cv2.boundingRect(mask)
     if not width:
         return [], False
@@ -162,7 +180,7 @@ def two_digits(ink: Floats) -> tuple[list[Floats], bool]:
     for axis in (0, 1):
         for place in _middles_of_gaps(part.max(axis=1 - axis) > 0):
             parts = np.split(soft, [place], axis=axis)
-            sizes = [cv2.boundingRect((some > INKED).astype(np.uint8))[2:] for some in parts]
+            sizes = [cv2.boundingRect((some > INKED).view(np.uint8))[2:] for some in parts]
             least = (LEAST_HEIGHT * height, LEAST_WIDTH * width)[axis]
             heights = [size[1] for size in sizes]
             along = [size[1 - axis] for size in sizes]
