@@ -373,7 +373,7 @@ def _largest_parts(
     kept = mass > SPECK * mass.max()
     near = np.zeros_like(ink)
     near[box] = kept.view(np.uint8).take(labels)
-    near = cv2.dilate(near, np.ones((3, 3), np.uint8))
+    near = np.asarray(cv2.dilate(near, np.ones((3, 3), np.uint8)), np.uint8)
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / (mass.sum() + lost))
 

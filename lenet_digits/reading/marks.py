@@ -201,7 +201,7 @@ def _without_line(ink: Floats, mask: Bytes, begin: _Point, end: _Point) -> Float
     side = 2 * int(ROOM * length / 2) + 1
     middle = (begin + end) / 2
     turn = cv2.getRotationMatrix2D(middle.tolist(), float(np.degrees(np.arctan2(down, across))), 1)
-    turn[:, 2] += side // 2 - middle
+    turn = turn + np.array([[0, 0, shift] for shift in side // 2 - middle])
     level = np.asarray(cv2.warpAffine(ink, turn, (side, side)), np.float32)
     part = (level > INKED).view(np.uint8)
     tip = int((side - length) / 2 + TIP * length)
@@ -220,17 +220,16 @@ def _without_line(ink: Floats, mask: Bytes, begin: _Point, end: _Point) -> Float
     x, _, w, h = cv2.boundingRect(left)
     margin = PAST_STRIKE * length
     past = x > (side - length) / 2 + margin and x + w < (side + length) / 2 - margin
-    above = np.count_nonzero(left[: round(row)])
-    share = above / max(1, np.count_nonzero(left))
+    share = int(np.count_nonzero(left[: round(row)])) / max(1, int(np.count_nonzero(left)))
     if not past or max(w, h) < LEAST_STRUCK * length or not ASIDE < share < 1 - ASIDE:
         return None
     short, long = sorted(cv2.minAreaRect(cv2.findNonZero(left))[1])
     if long > FLAT * short:  # a cross, a plus, an X: two lines
         return None
     gone = _dilated(part & (1 - left), 3) * np.uint8(255)
-    gone = cv2.warpAffine(gone, turn, ink.shape[::-1], flags=cv2.WARP_INVERSE_MAP) > 127
-    kept = _dilated(mask * ~gone, 3)  # with the soft edge of what is left
-    return np.asarray(ink * kept, np.float32)
+    back = cv2.warpAffine(gone, turn, ink.shape[::-1], flags=cv2.WARP_INVERSE_MAP)
+    rest = np.asarray(mask * (back < 128), np.uint8)
+    return np.asarray(ink * _dilated(rest, 3), np.float32)  # with the soft edge of what is left
 
 
 def _without_band(part: Bytes, row: float, width: float) -> Bytes | None:

@@ -132,8 +132,8 @@ def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
     inside = cv2.resize(page.inside[box], cut.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     if not inside.all():
         paper = cv2.resize(_paper_everywhere(page)[box], cut.shape[1::-1])
-        cut = cv2.copyTo(cut, inside, paper)
-    return np.asarray(cut, np.uint8), np.asarray(inside, np.uint8)
+        cut = np.asarray(cv2.copyTo(cut, inside, paper), np.uint8)
+    return cut, np.asarray(inside, np.uint8)
 
 
 def _paper_everywhere(page: Page) -> Bytes:
@@ -143,7 +143,9 @@ def _paper_everywhere(page: Page) -> Bytes:
     )
     # Its labels count the paper's pixels, row by row, from 1.
     places = np.append(0, np.flatnonzero(page.ground))
-    colours = page.small.reshape(-1, 3).take(places, axis=0).take(nearest, axis=0)
+    colours = (
+        page.small.reshape(-1, 3).take(places, axis=0).take(np.asarray(nearest, np.intp), axis=0)
+    )
     return np.asarray(cv2.blur(colours, (5, 5)), np.uint8)
 
 
@@ -216,7 +218,8 @@ def _median(colours: NDArray[np.uint8]) -> _Colour:
     """The median of colours, (N, 3), by channel, as NumPy's, which takes longer."""
     ordered, half = np.sort(colours, axis=0), len(colours) // 2
     middle = ordered[half].astype(np.float32)
-    return middle if len(colours) % 2 else (ordered[half - 1] + middle) / 2
+    median = middle if len(colours) % 2 else (ordered[half - 1] + middle) / 2
+    return np.asarray(median, np.float32)
 
 
 def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
@@ -315,7 +318,8 @@ def _page_within_rim(
     colours = small[rows, columns]
     off = np.abs(colours - _median(colours)).max(axis=1)
     seed = int((off + WALL * edges[rows, columns].astype(np.int16)).argmin())
-    labels = cv2.copyMakeBorder((1 - inside) | edges, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    walls = cv2.copyMakeBorder((1 - inside) | edges, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    labels = np.asarray(walls, np.uint8)
     _flood(small, labels, (int(columns[seed]), int(rows[seed])), 2, STEP)
     ground = (labels[1:-1, 1:-1] == 2).view(np.uint8)
     if np.count_nonzero(ground) < LEAST_GROUND * np.count_nonzero(inside):
