@@ -31,7 +31,13 @@ from lenet_digits.reading.ink import (
     with_margin,
     without_impulses,
 )
-from lenet_digits.reading.marks import two_digits, without_clutter, without_underline
+from lenet_digits.reading.marks import (
+    two_digits,
+    without_clutter,
+    without_minus,
+    without_strike,
+    without_underline,
+)
 from lenet_digits.reading.page import Page, cut_out, page_within
 from lenet_digits.reading.pictures import Bytes, ImageInput, NoInkError, composited, read
 
@@ -153,7 +159,7 @@ def _layer_steps(layer: Bytes) -> CanvasSteps:
 def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
     """The steps of a picture and their alternatives, from its ink."""
     answers = ink_of_one_digit(ink)
-    for without in (without_clutter, without_underline):
+    for without in (without_clutter, without_underline, without_minus, without_strike):
         whole, discarded = answers[0]
         if (less := without(whole)) is not None:
             left = (1 - discarded) * float(less.sum() / whole.sum())

@@ -29,12 +29,14 @@ def set_pen(ink: Floats) -> Floats:
     top, bottom, left, right = bounds(ink)
     digit = ink[top:bottom, left:right]
     scale = BOX_SIZE / max(digit.shape)
-    mask = (digit > 0.5).astype(np.uint8)
+    mask = (digit > 0.5).view(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     perimeter = sum(cv2.arcLength(contour, True) for contour in contours)
     width = 2 * float(digit.sum()) / max(perimeter, 1.0) * scale  # pixels on the canvas
     target = STROKE if width < 0.75 * STROKE else MARKER if width > 1.15 * MARKER else width
     grow = round((target - width) / 2 / scale)
+    if grow == 0 and digit.max() > 0.9:
+        return ink
     if -2 * grow >= min(digit.shape):
         return ink  # thinned so far, nothing would be left of it
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(grow) + 1,) * 2)
@@ -71,7 +73,7 @@ def frame(ink: Floats) -> Canvas:
 
 def bounds(ink: NDArray[Any]) -> tuple[int, int, int, int]:
     """Top, bottom, left, right (bottom and right exclusive) of what is above 0."""
-    left, top, width, height = cv2.boundingRect((ink > 0).astype(np.uint8))
+    left, top, width, height = cv2.boundingRect((ink > 0).view(np.uint8))
     if not width:
         raise NoInkError("The picture shows no ink: is it blank?")
     return top, top + height, left, left + width

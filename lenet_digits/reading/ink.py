@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
-from lenet_digits.reading.lines import within_outline, without_box, without_rules
+from lenet_digits.reading.lines import outlines_in, within_outline, without_box, without_rules
 from lenet_digits.reading.pictures import Bytes, NoInkError
 
 EVEN_REACH = 0.33  # of the longest side: wider than any stroke, even a marker's
@@ -27,7 +27,27 @@ SECOND_STRENGTH = 0.1  # of the strong ink: as much faint ink away from it is pa
 WIDER = 1.25  # times the width of strong strokes: faint ink from there on is a shadow
 MOST_WIDE = 0.2  # of faint ink may be as wide as that
 MOST_FAINT = 3.0  # times the strong ink: more is rather a shadow or a picture's ground
+SPECK = 0.05  # of the contrast of the largest part: a part with less is dirt
+TOUCHING = 0.015  # of the longest side: what is so near to the picture's edge touches it
+BORDER_ZONE = 0.12  # of the shorter side: what touches the edge and stays within is border
+REACHING_IN = 0.05  # of a part's area, beyond that zone: such a part is not border
 WORK_SIZE = 192  # pixels: the longest side at which ink is searched for; 7 times the canvas
+SMALL_SIZE = 64  # pixels: the size at which polarity, colours and even paper are judged
+CUT_OUT = 56  # pixels of `SMALL_SIZE`: ink that is so wide and high was cut out along its box
+MIDDLE = (slice(12, -12),) * 2  # of `SMALL_SIZE`: the digit reaches into it, a border does not
+MOST_OF_EDGE = 0.33  # of the picture's edge may be ink; more is a border
+EVEN_PAPER = 0.12  # of the contrast: paper that varies by more, on average, is not continued
+OUTLIERS = 0.005  # of all pixels, on either side: what is lighter or darker is dirt or glare
+EVEN, MOSTLY = 6, 0.7  # grey levels; so much of an even ground's edge is as near to its median
+DARKEST_PAPER = 0.1  # of white: contrast on darker paper would be noise
+BANDS = 64  # grey levels: the contrast, at least, of two bands of a ground
+LEAST_BAND = 0.2  # of the width: the narrower band
+MOST_CHANGES = 4  # from band to band: more is writing, or a pattern
+BAND_NOISE = 0.05  # of the contrast: how even a band is, and how alike its two ends
+BESIDE = np.array([[1, 0, 1]], np.uint8)  # the neighbours of a pixel in its row
+AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)  # all its neighbours
+IMPULSE = 64  # grey levels that a pixel differs from its neighbours by: salt and pepper
+MOST_IMPULSES = 0.01  # of a picture's pixels: dirt, and the tips of strokes, have fewer
 TINY_SIZE = 64  # pixels: a picture up to this longest side is enlarged to about twice this
 
 
@@ -74,12 +94,11 @@ def enlarged(picture: Bytes) -> Bytes:
 
 def without_impulses(picture: Bytes) -> Bytes:
     """The picture, median-filtered where many single pixels differ from all their neighbours."""
-    ring = np.ones((3, 3), np.uint8)
-    ring[1, 1] = 0
-    below = cv2.subtract(cv2.erode(picture, ring), picture)
-    above = cv2.subtract(picture, cv2.dilate(picture, ring))
-    if np.count_nonzero(cv2.max(below, above) > 64) < 0.01 * picture.size:
-        return picture
+    for neighbours in (BESIDE, AROUND):  # a pixel that differs from all differs from two of them
+        below = cv2.subtract(cv2.erode(picture, neighbours), picture)
+        above = cv2.subtract(picture, cv2.dilate(picture, neighbours))
+        if np.count_nonzero(cv2.max(below, above) > IMPULSE) < MOST_IMPULSES * picture.size:
+            return picture
     return np.asarray(cv2.medianBlur(picture, 3), np.uint8)
 
 
@@ -90,14 +109,20 @@ def on_one_ground(picture: Bytes) -> Bytes:
     """
     for turned in (False, True):
         view = picture.swapaxes(0, 1) if turned else picture
-        ends = view[[0, -1]].astype(np.int16)  # (2, W, 3)
+        ends = view[[0, -1]]  # (2, W, 3)
+        if int(ends.max()) - int(ends.min()) < BANDS:
+            continue
+        ends = ends.astype(np.int16)
         ground = ends.mean(axis=0)
         grey = ground.mean(axis=1)
         contrast = np.ptp(grey)
         dark = grey < grey.min() + contrast / 2
-        if contrast < 64 or not 0.2 < dark.mean() < 0.8 or np.count_nonzero(np.diff(dark)) > 4:
+        share = np.count_nonzero(dark) / dark.size
+        if contrast < BANDS or not LEAST_BAND < share < 1 - LEAST_BAND:
             continue
-        most = 0.05 * contrast
+        if np.count_nonzero(np.diff(dark)) > MOST_CHANGES:
+            continue
+        most = BAND_NOISE * contrast
         alike = np.abs(ends[0] - ends[1]).mean() < most
         if alike and grey[dark].std() < most and grey[~dark].std() < most:
             inked = 255 - np.abs(view - ground)
@@ -110,22 +135,23 @@ def with_margin(picture: Bytes) -> Bytes:
 
     What lies along an edge counts as paper later on, as it should in a picture that has some.
     """
-    small = cv2.resize(
-        cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (64, 64), interpolation=cv2.INTER_AREA
-    )
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (SMALL_SIZE,) * 2, interpolation=cv2.INTER_AREA)
     _, ink = cv2.threshold(small, 0, 1, cv2.THRESH_BINARY_INV | cv2.THRESH_OTSU)
     border = _border(ink)
-    if border.mean() + ink.mean() > 1:
-        ink, border = 1 - ink, 1 - border
-    if min(cv2.boundingRect(ink)[2:]) < 56 or border.mean() > 0.33 or ink.mean() > 0.5:
+    at_border, all_over = (np.count_nonzero(each) / each.size for each in (border, ink))
+    if at_border + all_over > 1:
+        ink, at_border, all_over = 1 - ink, 1 - at_border, 1 - all_over
+    if all_over > 0.5 or at_border > MOST_OF_EDGE or min(cv2.boundingRect(ink)[2:]) < CUT_OUT:
         return picture
     count, labels = cv2.connectedComponents(ink, connectivity=8)
     inner = np.zeros(count, np.uint8)
-    inner[labels[12:-12, 12:-12]] = 1
+    inner[labels[MIDDLE]] = 1
     inner[0] = 0
     _, _, across, down = cv2.boundingRect(inner[labels])
     paper = small[ink == 0].astype(np.float32)
-    if min(across, down) < 56 or np.abs(paper - np.median(paper)).mean() > 0.12 * np.ptp(small):
+    spread = np.abs(paper - np.median(paper)).mean()
+    if min(across, down) < CUT_OUT or spread > EVEN_PAPER * np.ptp(small):
         return picture
     height, width = picture.shape[:2]
     full = cv2.resize(ink, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -140,7 +166,7 @@ def with_margin(picture: Bytes) -> Bytes:
 
 def flatten(picture: Bytes) -> Floats:
     """The ink of a (H, W, 3) picture, bright on an even dark ground: (H, W) float32 in [0, 1]."""
-    scale = min(1.0, 64 / max(picture.shape))
+    scale = min(1.0, SMALL_SIZE / max(picture.shape))
     small = np.asarray(
         cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
     )
@@ -153,7 +179,7 @@ def flatten(picture: Bytes) -> Floats:
     mix = np.append(weights * signs / 255, weights @ offsets)  # channels and a constant to 1
     grey = np.asarray(cv2.transform(np.asarray(picture, np.float32), mix[None]), np.float32)
     paper = _paper(grey, reach)
-    return np.asarray((paper - grey) / np.maximum(paper, 0.1), np.float32)
+    return np.asarray((paper - grey) / np.maximum(paper, DARKEST_PAPER), np.float32)
 
 
 def _are_light_on_dark(picture: Bytes) -> NDArray[np.bool_]:
@@ -162,12 +188,12 @@ def _are_light_on_dark(picture: Bytes) -> NDArray[np.bool_]:
     On an uneven ground (a photo) the strokes have a say too: a closing or opening hardly wider
     than they are removes them, but not the shadows, nor the gaps between strokes.
     """
-    small = np.asarray(cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
-    areas = small.reshape(64 * 64, -1).T.copy()  # (C, 4096)
-    borders = _border(small).reshape(4 * 64, -1).T  # (C, 256)
-    ends = np.partition(areas, (20, -21))[:, [20, -21]]  # all but 0.5 % a side lies between
-    middles = ends.mean(axis=1, keepdims=True)
-    votes = (borders < middles).mean(axis=1) + (areas < middles).mean(axis=1) - 1
+    size = SMALL_SIZE
+    small = np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+    areas = small.reshape(size * size, -1).T.copy()  # (C, 4096)
+    borders = _border(small).reshape(4 * size, -1).T.copy()  # (C, 256)
+    middles = np.array([[_middle(channel)] for channel in areas], np.uint8)
+    votes = _share(borders < middles) + _share(areas < middles) - 1
     uneven = ~_is_even(borders)
     if uneven.any():
         votes -= 2 * uneven * _strokeness(small, cv2.MORPH_BLACKHAT)
@@ -179,7 +205,23 @@ def _are_light_on_dark(picture: Bytes) -> NDArray[np.bool_]:
 def _is_even(borders: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether the ground is one even colour, as drawings have it and photos don't."""
     middles = np.sort(borders)[..., borders.shape[-1] // 2, None]
-    return np.asarray((np.abs(borders - middles.astype(np.float32)) < 6).mean(axis=-1) >= 0.7)
+    return _share(np.abs(borders - middles.astype(np.float32)) < EVEN) >= MOSTLY
+
+
+def _middle(values: Bytes) -> int:
+    """What lies in the middle between the smallest and the largest value, outliers left out.
+
+    It is rounded up: whole numbers lie below it as if it was not.
+    """
+    below = np.cumsum(np.bincount(values, minlength=256))
+    outliers = round(OUTLIERS * values.size)
+    low, high = np.searchsorted(below, (outliers, values.size - 1 - outliers), side="right")
+    return int(low + high + 1) // 2
+
+
+def _share(true: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The share of True along the last axis."""
+    return np.asarray(np.count_nonzero(true, axis=-1) / true.shape[-1])
 
 
 def _border(grey: NDArray[Any]) -> NDArray[Any]:
@@ -255,8 +297,9 @@ def all_ink(contrast: Floats, inside: Bytes | None = None) -> Ink:
 def without_lines(mask: Bytes, contrast: Floats) -> Bytes:
     """The mask without rules, and without a box or circle around the ink."""
     mask = without_rules(mask, contrast)
-    inside = within_outline(mask)
-    return inside if inside is not mask else without_box(mask, contrast)
+    outlines = outlines_in(mask)
+    inside = within_outline(mask, outlines)
+    return inside if inside is not mask else without_box(mask, contrast, outlines)
 
 
 def ink_of_layer(alpha: Floats) -> Ink:
@@ -321,12 +364,16 @@ def _largest_parts(
 
     `lost` is the contrast, summed up, of what was thrown away before.
     """
-    count, labels = cv2.connectedComponents(ink, connectivity=8)
-    where = certain > 0
-    mass = np.bincount(labels[where], contrast[where], minlength=count)
+    left, top, width, height = cv2.boundingRect(ink)
+    box = slice(top, top + height), slice(left, left + width)
+    count, labels = cv2.connectedComponents(ink[box], connectivity=8)
+    where = certain[box] > 0
+    mass = np.bincount(labels[where], contrast[box][where], minlength=count)
     mass[0] = 0
-    kept = mass > 0.05 * mass.max()
-    near = cv2.dilate(kept.take(labels).astype(np.uint8), np.ones((3, 3), np.uint8))
+    kept = mass > SPECK * mass.max()
+    near = np.zeros_like(ink)
+    near[box] = kept.view(np.uint8).take(labels)
+    near = np.asarray(cv2.dilate(near, np.ones((3, 3), np.uint8)), np.uint8)
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / (mass.sum() + lost))
 
@@ -359,7 +406,7 @@ def _joined(ink: Bytes, strong: Bytes, paths: Bytes) -> Bytes:
 def _inside(mask: Bytes) -> Bytes:
     """The mask without what touches the picture's edge and stays near it, if that leaves any."""
     height, width = mask.shape
-    touch = max(1, round(0.015 * max(height, width)))
+    touch = max(1, round(TOUCHING * max(height, width)))
     if np.count_nonzero(mask) == np.count_nonzero(mask[touch:-touch, touch:-touch]):
         return mask
     count, labels = cv2.connectedComponents(mask, connectivity=8)
@@ -368,7 +415,7 @@ def _inside(mask: Bytes) -> Bytes:
         part = labels[edge : height - edge, edge : width - edge]
         return np.bincount(part[part > 0], minlength=count)
 
-    area, zone = areas(0), max(1, round(0.12 * min(height, width)))
-    kept = (areas(touch) == area) | (areas(zone) > 0.05 * area)
-    rest = mask * kept.take(labels)
+    area, zone = areas(0), max(1, round(BORDER_ZONE * min(height, width)))
+    kept = (areas(touch) == area) | (areas(zone) > REACHING_IN * area)
+    rest = mask * kept.view(np.uint8).take(labels)
     return rest if rest.any() else mask

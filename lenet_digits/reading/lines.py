@@ -7,6 +7,7 @@ and where the ink is thicker than the line, the ink stays.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ DARKER = 1.35  # times a line's contrast: from here on the ink is a stroke, not 
 STRAIGHT = 1.5  # pixels: how far a line may lie from the straight one through it, on average
 COVERED = 0.75  # of its length: less, and it is not a line but a row of strokes
 WIDEST_RULE = 1 / 32  # of the longest side: a wider line is a stroke, or the border of a cell
+WIDEST_BORDER = 0.16  # of the longest side: what is wider is not a line at all
 EDGE_ZONE = 0.2  # of the picture's height: the borders of a cell lie within
 CONVEX = 0.9  # of the convex hull's area: an outline with less is not a box or circle
 SMALLEST_OUTLINE = 0.3  # of the picture's longest side
@@ -30,6 +32,8 @@ BOXY = 0.7  # of its bounding box: the least that the outline of a box encloses
 HOLLOW = 0.5  # of its bounding box: the most that is ink
 TICK = 3.0  # height to width, at least, of the ticks of a comb
 SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
+
+Outlines = tuple[list[Any], list[Any]]  # of parts, and of holes in them: OpenCV's, (N, 1, 2) int32
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,13 @@ def line_pixels(line: Line, mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
 
 def without_rules(mask: Bytes, contrast: Floats) -> Bytes:
     """The mask without thin lines that run from edge to edge, past the digit at both ends."""
-    level = _rules(mask, contrast)
-    upright = _rules(mask.T.copy(), contrast.T).T
-    if not (level.any() or upright.any()):
+    level = _rules(mask, contrast) if _is_spanned(mask.max(axis=0)) else None
+    upright = _rules(mask.T.copy(), contrast.T) if _is_spanned(mask.max(axis=1)) else None
+    if level is None and upright is None:
         return mask
+    nowhere = np.zeros(mask.shape, np.bool_)
+    level = nowhere if level is None else level
+    upright = nowhere if upright is None else upright.T
     rest = np.where(level | upright, 0, mask)
     opened = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
     _, _, parts, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
@@ -176,24 +183,36 @@ def _without_ticks(mask: Bytes, level: NDArray[np.bool_]) -> Bytes:
     return np.asarray(mask * ~ticks[labels], np.uint8) if ticks.any() else mask
 
 
-def within_outline(mask: Bytes) -> Bytes:
+def outlines_in(mask: Bytes) -> Outlines:
+    """The outlines of the parts of a mask, and those of the holes in them."""
+    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    holes = [] if tree is None else (tree[0, :, 3] >= 0).tolist()  # whether each has a parent
+    parts: Outlines = ([], [])
+    for outline, hole in zip(outlines, holes, strict=True):
+        parts[hole].append(outline)
+    return parts
+
+
+def within_outline(mask: Bytes, outlines: Outlines) -> Bytes:
     """What lies inside a box or a circle that is drawn around ink; else the mask itself.
 
     The outline must be convex, with ink in its middle that does not touch it.
     """
-    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if len(outlines) < 3:
+    parts, holes = outlines
+    if len(parts) < 2:
         return mask
-    boxes = [cv2.boundingRect(each) for each in outlines]
+    boxes: list[Any] = []
     best = None
-    for hole, (left, top, width, height) in enumerate(boxes):
-        if tree[0][hole][3] < 0 or max(width, height) < SMALLEST_OUTLINE * max(mask.shape):
+    for hole in holes:
+        left, top, width, height = cv2.boundingRect(hole)
+        if max(width, height) < SMALLEST_OUTLINE * max(mask.shape):
             continue
-        area = cv2.contourArea(outlines[hole])
-        if area < CONVEX * cv2.contourArea(cv2.convexHull(outlines[hole])):
+        area = cv2.contourArea(hole)
+        if area < CONVEX * cv2.contourArea(cv2.convexHull(hole)):
             continue
-        for part, (x, y, w, h) in enumerate(boxes):
-            if tree[0][part][3] >= 0 or max(w, h) < LEAST_CONTENT * max(width, height):
+        boxes = boxes or [cv2.boundingRect(part) for part in parts]
+        for x, y, w, h in boxes:
+            if max(w, h) < LEAST_CONTENT * max(width, height):
                 continue
             off = max(abs(x + w / 2 - left - width / 2), abs(y + h / 2 - top - height / 2))
             within = left < x and top < y and x + w < left + width and y + h < top + height
@@ -202,18 +221,18 @@ def within_outline(mask: Bytes) -> Bytes:
     if best is None:
         return mask
     inside = np.zeros_like(mask)
-    cv2.drawContours(inside, outlines, best[1], 1, cv2.FILLED)
+    cv2.drawContours(inside, [best[1]], 0, 1, cv2.FILLED)
     rim = np.zeros_like(mask)  # OpenCV draws a hole with the ink around it
-    cv2.drawContours(rim, outlines, best[1], 1, 1)
+    cv2.drawContours(rim, [best[1]], 0, 1, 1)
     return np.asarray(mask & inside & (1 - rim), np.uint8)
 
 
-def without_box(mask: Bytes, contrast: Floats) -> Bytes:
+def without_box(mask: Bytes, contrast: Floats, outlines: Outlines) -> Bytes:
     """The mask without a box around the digit that the digit touches or crosses."""
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if not outlines:
+    parts, holes = outlines
+    if not holes:
         return mask
-    outline = max(outlines, key=lambda each: float(cv2.contourArea(each)))
+    outline = max(parts, key=lambda each: float(cv2.contourArea(each)))
     left, top, width, height = cv2.boundingRect(outline)
     if min(width, height) < SMALLEST_OUTLINE * max(mask.shape):
         return mask
@@ -254,25 +273,34 @@ def _two_sides(part: Bytes, contrast: Floats) -> NDArray[np.bool_] | None:
     return line_pixels(ends[0], part, contrast) | line_pixels(ends[1], part, contrast)
 
 
-def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_]:
-    """Where thin lines run from the left edge to the right one."""
+def _is_spanned(columns: Bytes) -> bool:
+    """Whether ink, (W,) of 0 or 1, reaches from side to side, with gaps that a rule may have."""
+    edge, gap = _tolerances(len(columns))
+    return bool(cv2.dilate(columns[None], np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all())
+
+
+def _tolerances(width: int) -> tuple[int, int]:
+    """How far from the picture's edge a rule may end, and how long its gaps are, in pixels."""
+    return max(3, width // 25), max(3, width // 16)
+
+
+def _rules(mask: Bytes, contrast: Floats) -> NDArray[np.bool_] | None:
+    """Where thin lines run from the left edge to the right one; None where none do."""
     width = mask.shape[1]
-    edge, gap = max(3, width // 25), max(3, width // 16)
-    removed = np.zeros(mask.shape, np.bool_)
-    columns = mask.max(axis=0, keepdims=True)
-    if not cv2.dilate(columns, np.ones((1, 2 * (edge + gap) + 1), np.uint8)).all():
-        return removed  # as it is for most pictures
+    edge, gap = _tolerances(width)
     run = max(3, width // 8)
     runs = cv2.dilate(mask, np.ones((3, 1), np.uint8))
     runs = cv2.erode(runs, np.ones((1, run), np.uint8))[:, run // 2 : width - run // 2]
     if not (runs[:, : edge + gap].any() and runs[:, -edge - gap :].any()):
-        return removed
-    widest = max(3, round(0.16 * max(mask.shape)))
+        return None
+    removed = None
+    widest = max(3, round(WIDEST_BORDER * max(mask.shape)))
     for line in level_lines(mask, least=width // 3, run=run, widest=widest):
         middle = float(line.rows(np.array([width // 2]))[0]) / mask.shape[0]
         inner = EDGE_ZONE < middle < 1 - EDGE_ZONE
         if inner and line.width > WIDEST_RULE * max(mask.shape):
             continue  # a stroke of a digit that fills the picture
         if line.begin <= edge and line.end >= width - edge:
-            removed |= line_pixels(line, mask, contrast)
+            covered = line_pixels(line, mask, contrast)
+            removed = covered if removed is None else removed | covered
     return removed

@@ -38,6 +38,9 @@ CONVEX = 0.9  # of the convex hull's area: a shape with less is not a page
 SQUARE = 0.92  # of the area of a quadrangle: from here on a shape is a sheet or a box
 BAND = 0.85  # of a side of the picture: what covers this much of it is a desk or a bar, not ink
 ALIKE = 0.3  # of the ink's contrast to its paper: colours that differ by less are the same
+SHORTEST_RING = 8  # pixels along the inner edge of a page
+EVEN_RING = 0.6  # of them: the least that belong to the page's paper
+DARKEST = 0.7  # of a spot's strongest contrast: pixels from there on have the colour of its ink
 SOLID = 0.25  # of a spot's pixels, at most, look like the paper: else it is a stroke with loops
 ROUNDED = 0.7  # of the convex hull's area: a spot that fills more may be a hole
 OFF_CENTRE = 0.25  # of a round page's longest side: how far from its middle its ink may lie
@@ -124,12 +127,12 @@ def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
     ways = height / page.inside.shape[0], width / page.inside.shape[1]
     rows = slice(round(top * ways[0]), round((top + down) * ways[0]))
     columns = slice(round(left * ways[1]), round((left + across) * ways[1]))
-    cut = picture[rows, columns].copy()
+    cut = picture[rows, columns]
     box = slice(top, top + down), slice(left, left + across)
     inside = cv2.resize(page.inside[box], cut.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     if not inside.all():
         paper = cv2.resize(_paper_everywhere(page)[box], cut.shape[1::-1])
-        cut[inside == 0] = paper[inside == 0]
+        cut = np.asarray(cv2.copyTo(cut, inside, paper), np.uint8)
     return cut, np.asarray(inside, np.uint8)
 
 
@@ -138,9 +141,12 @@ def _paper_everywhere(page: Page) -> Bytes:
     _, nearest = cv2.distanceTransformWithLabels(
         1 - page.ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
-    colours = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
-    colours[nearest[page.ground > 0]] = page.small[page.ground > 0]
-    return np.asarray(cv2.blur(colours[nearest], (5, 5)), np.uint8)
+    # Its labels count the paper's pixels, row by row, from 1.
+    places = np.append(0, np.flatnonzero(page.ground))
+    colours = (
+        page.small.reshape(-1, 3).take(places, axis=0).take(np.asarray(nearest, np.intp), axis=0)
+    )
+    return np.asarray(cv2.blur(colours, (5, 5)), np.uint8)
 
 
 def _edges(small: Bytes) -> Bytes:
@@ -206,6 +212,14 @@ def _distance(small: Bytes, colour: _Colour) -> Bytes:
 def _largest_channel(pixels: Any) -> Bytes:
     red, green, blue = cv2.split(pixels)
     return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
+
+
+def _median(colours: NDArray[np.uint8]) -> _Colour:
+    """The median of colours, (N, 3), by channel, as NumPy's, which takes longer."""
+    ordered, half = np.sort(colours, axis=0), len(colours) // 2
+    middle = ordered[half].astype(np.float32)
+    median = middle if len(colours) % 2 else (ordered[half - 1] + middle) / 2
+    return np.asarray(median, np.float32)
 
 
 def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
@@ -297,16 +311,20 @@ def _page_within_rim(
     inside = np.asarray(cv2.erode(filled, disc, borderValue=0), np.uint8)
     core = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0), np.uint8)
     ring = inside & (1 - core)
-    rows, columns = np.nonzero(ring)
-    if len(rows) < 8:
+    where = cv2.findNonZero(ring)
+    if where is None or len(where) < SHORTEST_RING:
         return None
-    colours = small[rows, columns].astype(np.int16)
-    off = np.abs(colours - np.median(colours, axis=0)).max(axis=1)
-    seed = int((off + WALL * edges[rows, columns]).argmin())
-    labels = np.pad((1 - inside) | edges, 1, constant_values=1)
+    columns, rows = where.reshape(-1, 2).T
+    colours = small[rows, columns]
+    off = np.abs(colours - _median(colours)).max(axis=1)
+    seed = int((off + WALL * edges[rows, columns].astype(np.int16)).argmin())
+    walls = cv2.copyMakeBorder((1 - inside) | edges, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    labels = np.asarray(walls, np.uint8)
     _flood(small, labels, (int(columns[seed]), int(rows[seed])), 2, STEP)
-    ground = np.asarray(labels[1:-1, 1:-1] == 2, np.uint8)
-    if ground.sum() < LEAST_GROUND * inside.sum() or ground[rows, columns].mean() < 0.6:
+    ground = (labels[1:-1, 1:-1] == 2).view(np.uint8)
+    if np.count_nonzero(ground) < LEAST_GROUND * np.count_nonzero(inside):
+        return None
+    if np.count_nonzero(ground & ring) < EVEN_RING * len(where):
         return None
     page = _page(inside, ground, filled - inside, small)
     if page.size < SMALLEST_CONTENT * max(cv2.boundingRect(inside)[2:]):
@@ -325,14 +343,16 @@ def _is_ink(
     """
     spot = np.zeros_like(ring)
     cv2.drawContours(spot, [outline], -1, 1, cv2.FILLED)
+    where = spot > 0
     paper = _colour(small, page.ground)
-    off = np.abs(small[spot > 0].astype(np.float32) - paper).max(axis=1)
-    ink = np.median(small[spot > 0][off >= 0.7 * off.max()], axis=0)
+    colours = small[where]
+    off = np.abs(colours - paper).max(axis=1)
+    ink = _median(colours[off >= DARKEST * off.max()])
     strength = float(np.abs(ink - paper).max())
     like_around = float(np.abs(ink - around).max()) < ALIKE * strength
     area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
     across, along = sorted(cv2.minAreaRect(outline)[1])
-    core = cv2.erode(spot, np.ones((3, 3), np.uint8))[spot > 0] > 0
+    core = cv2.erode(spot, np.ones((3, 3), np.uint8))[where] > 0
     solid = bool(core.any()) and np.mean(off[core] < ALIKE * strength) < SOLID
     compact = area > ROUNDED and along < ELONGATED * max(1.0, across)
     hole = like_around and solid and (compact or (not square and area > ROUNDED))

@@ -78,7 +78,7 @@ def read(image: ImageInput, *, fine_size: int = FINE_SIZE) -> Bytes:
         if page.mode in ("I", "F") or page.mode.startswith("I;16"):
             return _from_array(np.asarray(page), fine_size)
         if page.has_transparency_data:
-            return _on_paper(page.convert("RGBA"))
+            return _on_paper(page if page.mode == "RGBA" else page.convert("RGBA"))
         return np.asarray(page if page.mode == "RGB" else page.convert("RGB"))
     except (NoInkError, UnreadableImageError, MemoryError):
         raise
@@ -432,13 +432,19 @@ def _is_layer(alpha: NDArray[Any]) -> bool:
 
 def composited(pixels: Bytes) -> Bytes:
     """Pixels with alpha, (H, W, 4), over their paper: ink of any colour stays ink."""
-    alpha = pixels[:, :, 3].astype(np.float32) / 255
-    luma = cv2.cvtColor(pixels, cv2.COLOR_RGBA2GRAY).astype(np.float32)
-    visible = luma[alpha > 0.5] if (alpha > 0.5).any() else luma[alpha > 0]
-    if visible.size and np.ptp(visible) > OWN_PAPER and (alpha > 0.5).mean() > INK_SHARE:
+    alpha = np.asarray(cv2.extractChannel(pixels, 3))
+    luma = cv2.cvtColor(pixels, cv2.COLOR_RGBA2GRAY)
+    opaque = alpha > 127
+    visible = luma[opaque] if opaque.any() else luma[alpha > 0]
+    share = np.count_nonzero(opaque) / opaque.size
+    if share > INK_SHARE and int(visible.max()) - int(visible.min()) > OWN_PAPER:
         # The opaque part holds paper of its own (a cut-out photo): continue that paper.
-        paper = np.median(pixels[alpha > 0.5][:, :3], axis=0)
+        paper = np.median(pixels[opaque][:, :3], axis=0)
     else:
         paper = np.full(3, 255.0 if np.median(visible) < 128 else 0.0)
-    mixed = paper + alpha[:, :, None] * (pixels[:, :, :3] - paper)
-    return np.asarray(mixed + 0.5, np.uint8)
+    mixed = np.full((*alpha.shape, 3), paper + 0.5, np.uint8)
+    mixed = cv2.copyTo(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), alpha, mixed)
+    between = (alpha > 0) & (alpha < 255)  # the others are all ink or all paper
+    shares = (alpha[between].astype(np.float32) / 255)[:, None]
+    mixed[between] = paper + shares * (pixels[between][:, :3] - paper) + 0.5
+    return np.asarray(mixed, np.uint8)

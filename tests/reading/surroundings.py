@@ -302,6 +302,44 @@ def underlined(ink: Floats, rng: Generator) -> Bytes:
     return finished(page)
 
 
+def struck(ink: Floats, rng: Generator) -> Bytes:
+    """A straight line, level or aslant, strikes the digit through and runs past it."""
+    page = paper(rng, 320, 320, grey=rng.uniform(215, 252))
+    dark, high = rng.uniform(10, 60), rng.uniform(100, 140)
+    put(page, ink, high=high, at=(160, 160), grey=colour(rng, dark, 8))
+    angle = np.radians(rng.choice([-1, 1]) * rng.uniform(0, 55))
+    reach = rng.uniform(0.75, 1.05) * high * np.array([np.cos(angle), np.sin(angle)])
+    middle = np.array([160.0, 160.0]) + rng.uniform(-6, 6, 2)
+    rule(page, tuple(middle - reach), tuple(middle + reach), grey=colour(rng, dark, 8),
+         width=rng.uniform(2, 8))  # fmt: skip
+    return finished(page)
+
+
+def minus(ink: Floats, rng: Generator) -> Bytes:
+    """A short dash before the digit, at about the middle of its height."""
+    page = paper(rng, 320, 320, grey=rng.uniform(215, 252))
+    dark, high = rng.uniform(10, 60), rng.uniform(100, 140)
+    put(page, ink, high=high, at=(190, 160), grey=colour(rng, dark, 8))
+    left = 190 - ink.shape[1] * high / max(ink.shape) / 2
+    end = left - high * rng.uniform(0.15, 0.4)
+    row = 160 + high * rng.uniform(-0.12, 0.12)
+    rule(page, (end - high * rng.uniform(0.3, 0.6), row + rng.uniform(-3, 3)), (end, row),
+         grey=colour(rng, dark, 8), width=rng.uniform(4, 10))  # fmt: skip
+    return finished(page)
+
+
+def crossed_out(ink: Floats, rng: Generator) -> Bytes:
+    """Two straight lines cross the digit out."""
+    page = paper(rng, 320, 320, grey=rng.uniform(215, 252))
+    dark, high = rng.uniform(10, 60), rng.uniform(100, 140)
+    put(page, ink, high=high, at=(160, 160), grey=colour(rng, dark, 8))
+    for sign in (-1, 1):
+        angle = np.radians(sign * rng.uniform(35, 55))
+        reach = rng.uniform(0.75, 0.95) * high * np.array([np.cos(angle), np.sin(angle)])
+        rule(page, tuple(160 - reach), tuple(160 + reach), grey=dark, width=rng.uniform(4, 8))
+    return finished(page)
+
+
 def small(ink: Floats, rng: Generator) -> Bytes:
     """A digit of 5 to 12 % of a photographed page's height."""
     page = paper(rng, 900, 900, grey=rng.uniform(200, 240))
@@ -339,6 +377,8 @@ ONE_DIGIT: dict[str, Callable[[Floats, Generator], Bytes]] = {
     "two strengths": two_strengths,
     "circled": circled,
     "underlined": underlined,
+    "struck": struck,
+    "minus": minus,
     "small": small,
     "full layer": full_layer,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from surroundings import ONE_DIGIT, Bytes, handwritten, several
+from surroundings import ONE_DIGIT, Bytes, crossed_out, handwritten, several
 
 from lenet_digits.reading.canvas import canvas_steps
 from lenet_digits.reading.pictures import NoInkError
@@ -16,7 +16,7 @@ EACH = 12  # pictures of a kind
 # Of these, at least so many right and accepted; at most so many wrong and accepted. In about one
 # picture of twenty the digit itself is drawn so carelessly that it is misread on a clean page, too.
 RIGHT, WRONG = 10, 1
-HARDER = {"plate": 9, "squared": 9}  # least right
+HARDER = {"plate": 9, "squared": 9, "struck": 8}  # least right
 
 
 def answered(picture: Bytes) -> Prediction | None:
@@ -55,6 +55,12 @@ def test_two_digits_are_refused_as_several(stacked: bool) -> None:
     assert sum(not answer.is_digit for answer in answers) >= 9
     assert sum(answer.reason == "several digits" for answer in answers) >= 8
     assert "several digits" in repr(next(answer for answer in answers if answer.reason))
+
+
+def test_a_digit_that_is_crossed_out_is_not_read() -> None:
+    rng = np.random.default_rng(6)
+    answers = [answered(crossed_out(handwritten(digit, rng), rng)) for digit in range(10)]
+    assert answers.count(None) >= 9
 
 
 def test_one_digit_is_not_taken_for_several() -> None:
