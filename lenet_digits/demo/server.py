@@ -118,8 +118,8 @@ def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
             "routes": routes.all(),
             "middleware": [
                 Middleware(GZipMiddleware),
-                Middleware(Identity, reading=READING_SCHEMA),
                 Middleware(Guard, **guard),
+                Middleware(Identity, reading=READING_SCHEMA),
             ],
             "exception_handlers": HANDLERS,
             "version": __version__,
