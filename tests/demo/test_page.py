@@ -399,7 +399,7 @@ def run(coroutine: Any) -> None:
 
 
 def test_four_pictures_are_decoded_at_once_whoever_asks(demo: Any, slow: Any) -> None:
-    routes = demo.routes.Routes(slow.answer, slow.answer)
+    routes = demo.routes.Routes(*[slow.answer] * 3, dict)
 
     async def visit() -> None:
         from lenet_digits.demo.threads import in_a_thread
@@ -420,7 +420,7 @@ def test_the_queue_of_pictures_is_bounded(
     demo: Any, slow: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo.routes, "MAX_WAITING", 6)
-    routes = demo.routes.Routes(slow.answer, slow.answer)
+    routes = demo.routes.Routes(*[slow.answer] * 3, dict)
 
     async def visit() -> None:
         from starlette.exceptions import HTTPException
@@ -445,7 +445,7 @@ def test_whoever_leaves_the_queue_is_not_answered(demo: Any, slow: Any) -> None:
         read.append(picture)
         return slow.answer(picture)  # type: ignore[no-any-return]
 
-    routes = demo.routes.Routes(answer, answer)
+    routes = demo.routes.Routes(answer, answer, answer, dict)
 
     async def visit() -> None:
         from starlette.requests import ClientDisconnect
