@@ -1,0 +1,156 @@
+// Loads Python and the reader, then answers pictures. Each message to it is the bytes of a picture;
+// its own messages are [kind, value], as engine-browser.js takes them. SITE, which says where the
+// files are and what they must be, is written before this when the site is made.
+
+const NO_MEMORY = "This browser has no memory left for Python. Close other tabs, then reload the page.";
+const STARTING = "Starting Python…";
+const NO_ANSWER = "Python failed at this picture; the browser's console says how.";
+
+class Failure extends Error {} // its message is a sentence for the visitor
+
+function tell(kind, value) {
+  postMessage([kind, value]);
+}
+
+function failed(error) {
+  const memory = error instanceof RangeError || /memory/i.test(error.message);
+  const other = `Python could not be started: ${String(error.message).trim().split("\n").at(-1)}`;
+  tell("failure", error instanceof Failure ? error.message : memory ? NO_MEMORY : other);
+}
+
+// Files. Each is taken from the browser's store or from its address, and must be what SITE says.
+
+const sizes = new Map(SITE.files.map(({ name, bytes }) => [name, bytes]));
+const received = new Map();
+
+function showProgress() {
+  let [done, all] = [0, 0];
+  for (const [name, bytes] of sizes) {
+    all += bytes;
+    done += Math.min(bytes, received.get(name) ?? 0);
+  }
+  const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+  const text = `Loading Python: ${megabytes(done)} of about ${megabytes(all)} MB`;
+  tell("loading", { text: done < all ? text : STARTING, share: done / all });
+}
+
+async function load(file) {
+  const url = new URL(file.url, location).href;
+  // The service worker keeps the site's own files.
+  const store = file.name === SITE.reader ? null : await openStore();
+  const kept = await store?.match(url);
+  const bytes = await bytesOf(kept ?? (await request(file, url)), file);
+  if (!(await isRight(bytes, file))) {
+    await store?.delete(url);
+    throw new Failure(
+      `The file ${file.name} is damaged, or not the one that this page needs. Reload the page.`);
+  }
+  // A browser that stores nothing, or has no room, loads the file again next time.
+  if (!kept) await store?.put(url, new Response(bytes)).catch(() => {});
+  received.set(file.name, Infinity);
+  showProgress();
+  return bytes;
+}
+
+function openStore() {
+  const name = `${new URL(".", location).href}#${SITE.store}`;
+  return globalThis.caches?.open(name).catch(() => null);
+}
+
+async function request(file, url) {
+  const place = new URL(url).host;
+  const options = globalThis.crypto?.subtle ? {} : { integrity: `sha256-${file.sha256}` };
+  const response = await fetch(url, options).catch(() => {
+    throw new Failure(`${place} cannot be reached. Check the connection, then reload the page.`);
+  });
+  if (!response.ok)
+    throw new Failure(
+      `${place} answers with the error ${response.status} for ${file.name}. Try again later.`);
+  return response;
+}
+
+async function bytesOf(response, file) {
+  const chunks = [];
+  let count = 0;
+  const reader = response.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read().catch(() => {
+      throw new Failure(`The connection broke off at ${file.name}. Reload the page.`);
+    });
+    if (done) break;
+    chunks.push(value);
+    count += value.length;
+    received.set(file.name, count);
+    showProgress();
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+}
+
+// Without https a browser offers no hashes; there `request` had them checked.
+async function isRight(bytes, file) {
+  if (!globalThis.crypto?.subtle) return true;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return btoa(String.fromCharCode(...digest)) === file.sha256;
+}
+
+// Python. Pyodide asks for its files by address: they are here already, and nothing else is asked.
+
+async function start() {
+  const names = SITE.files.map(({ name }) => name);
+  const loaded = await Promise.all(SITE.files.map(load));
+  const files = new Map(names.map((name, index) => [name, loaded[index]]));
+  tell("loading", { text: STARTING, share: 1 });
+  files.set("pyodide-lock.json", JSON.stringify(SITE.lock));
+  globalThis.fetch = async (address) => {
+    const bytes = files.get(String(address).split("/").at(-1));
+    if (!bytes) throw new TypeError(`${address} is not part of this page`);
+    const type = String(address).endsWith(".wasm") ? "application/wasm" : "application/zip";
+    return new Response(bytes, { headers: { "content-type": type } });
+  };
+  // Pyodide would log a failure and wait for ever.
+  const instantiate = WebAssembly.instantiateStreaming;
+  WebAssembly.instantiateStreaming = (...args) =>
+    instantiate(...args).catch((error) => {
+      failed(error);
+      throw error;
+    });
+
+  const script = (name) => {
+    const blob = new Blob([files.get(name)], { type: "text/javascript" });
+    return import(URL.createObjectURL(blob));
+  };
+  const { loadPyodide } = await script("pyodide.mjs");
+  const core = names.find((name) => /^pyodide\.asm\.m?js$/.test(name));
+  const { default: createPyodideModule } = await script(core);
+  const python = await loadPyodide({
+    indexURL: new URL(".", location).href,
+    packages: Object.keys(SITE.lock.packages),
+    createPyodideModule,
+  });
+  python.unpackArchive(files.get(SITE.reader), "zip");
+  files.clear();
+  const { answer } = python.pyimport("lenet_digits.demo.browser");
+  return (picture) => {
+    const view = python.toPy(picture);
+    try {
+      return JSON.parse(answer(view));
+    } finally {
+      view.destroy();
+    }
+  };
+}
+
+const started = start();
+
+onmessage = async ({ data }) => {
+  const answer = await started;
+  try {
+    tell("answer", answer(data));
+  } catch (error) {
+    console.error(error);
+    if (error.pyodide_fatal_error) failed(error);
+    else tell("answer", { verdict: "problem", headline: "No answer", note: NO_ANSWER });
+  }
+};
+
+started.then(() => tell("ready"), failed);
