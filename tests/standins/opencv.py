@@ -164,8 +164,11 @@ def dilate(src: Any, kernel: Any) -> Any:
     return _one("dilate", src, None, kernel)
 
 
-def erode(src: Any, kernel: Any) -> Any:
-    return _one("erode", src, None, kernel)
+def erode(src: Any, kernel: Any, borderValue: float | None = None) -> Any:  # noqa: N803
+    if borderValue is None:
+        return _one("erode", src, None, kernel)
+    middle, constant = _object(x=-1, y=-1), 0
+    return _one("erode", src, None, kernel, middle, 1, constant, _scalar(borderValue))
 
 
 def morphologyEx(src: Any, operation: int, kernel: Any) -> Any:  # noqa: N802

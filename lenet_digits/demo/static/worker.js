@@ -34,6 +34,8 @@ function showProgress() {
   tell("loading", { text: done < all ? text : STARTING, share: done / all });
 }
 
+const fetchFile = globalThis.fetch;
+
 async function load(file) {
   const url = new URL(file.url, location).href;
   // The service worker keeps the site's own files.
@@ -60,7 +62,7 @@ function openStore() {
 async function request(file, url) {
   const place = new URL(url).host;
   const options = globalThis.crypto?.subtle ? {} : { integrity: `sha256-${file.sha256}` };
-  const response = await fetch(url, options).catch(() => {
+  const response = await fetchFile(url, options).catch(() => {
     throw new Failure(`${place} cannot be reached. Check the connection, then reload the page.`);
   });
   if (!response.ok)
@@ -93,16 +95,20 @@ async function isRight(bytes, file) {
   return btoa(String.fromCharCode(...digest)) === file.sha256;
 }
 
-// Python. Pyodide asks for its files by address: they are here already, and nothing else is asked.
+// Python. It starts while files still arrive. Pyodide asks for them by address, and gets these: no
+// other request leaves the worker.
 
 async function start() {
-  const names = SITE.files.map(({ name }) => name);
-  const loaded = await Promise.all(SITE.files.map(load));
-  const files = new Map(names.map((name, index) => [name, loaded[index]]));
-  tell("loading", { text: STARTING, share: 1 });
-  files.set("pyodide-lock.json", JSON.stringify(SITE.lock));
+  const files = new Map(SITE.files.map((file) => [file.name, load(file)]));
+  const answer = startPython(files);
+  await Promise.all([...files.values(), answer]); // what fails first says why
+  return answer;
+}
+
+async function startPython(files) {
+  files.set("pyodide-lock.json", new TextEncoder().encode(JSON.stringify(SITE.lock)));
   globalThis.fetch = async (address) => {
-    const bytes = files.get(String(address).split("/").at(-1));
+    const bytes = await files.get(String(address).split("/").at(-1));
     if (!bytes) throw new TypeError(`${address} is not part of this page`);
     const type = String(address).endsWith(".wasm") ? "application/wasm" : "application/zip";
     return new Response(bytes, { headers: { "content-type": type } });
@@ -115,19 +121,19 @@ async function start() {
       throw error;
     });
 
-  const script = (name) => {
-    const blob = new Blob([files.get(name)], { type: "text/javascript" });
+  async function script(name) {
+    const blob = new Blob([await files.get(name)], { type: "text/javascript" });
     return import(URL.createObjectURL(blob));
-  };
-  const { loadPyodide } = await script("pyodide.mjs");
-  const core = names.find((name) => /^pyodide\.asm\.m?js$/.test(name));
-  const { default: createPyodideModule } = await script(core);
+  }
+  const core = [...files.keys()].find((name) => /^pyodide\.asm\.m?js$/.test(name));
+  const [{ loadPyodide }, { default: createPyodideModule }] =
+    await Promise.all([script("pyodide.mjs"), script(core)]);
   const python = await loadPyodide({
     indexURL: new URL(".", location).href,
     packages: Object.keys(SITE.lock.packages),
     createPyodideModule,
   });
-  python.unpackArchive(files.get(SITE.reader), "zip");
+  python.unpackArchive(await files.get(SITE.reader), "zip");
   files.clear();
   const { answer } = python.pyimport("lenet_digits.demo.browser");
   return (picture) => {
