@@ -46,9 +46,7 @@ READER_CODE = (
 )
 READER_FILE = "reader.zip"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # time of files in the archive: the same content, the same bytes
-FROM_CDN = (
-    "Python itself comes from cdn.jsdelivr.net, which learns that this page was opened, and no more."
-)
+FROM_CDN = "Python itself comes from cdn.jsdelivr.net, which learns that this page was opened, and no more."
 FROM_HERE = "No requests go to anyone else."
 
 

@@ -125,7 +125,10 @@ def threshold(src: Any, level: float, most: float, kind: int) -> Any:
 
 
 def split(src: Any) -> Any:
-    return tuple(np.ascontiguousarray(np.atleast_3d(src)[:, :, i]) for i in range(np.atleast_3d(src).shape[2]))
+    return tuple(
+        np.ascontiguousarray(np.atleast_3d(src)[:, :, i])
+        for i in range(np.atleast_3d(src).shape[2])
+    )
 
 
 def extractChannel(src: Any, channel: int) -> Any:  # noqa: N802
@@ -192,7 +195,10 @@ def distanceTransform(src: Any, kind: int, mask: int) -> Any:  # noqa: N802
 
 
 def distanceTransformWithLabels(  # noqa: N802
-    src: Any, kind: int, mask: int, labelType: int  # noqa: N803
+    src: Any,
+    kind: int,
+    mask: int,
+    labelType: int,  # noqa: N803
 ) -> Any:
     return _called("distanceTransformWithLabels", src, None, None, kind, mask, labelType)[1:]
 

