@@ -1,9 +1,10 @@
 """Writes the page as a static site, where the visitor's browser reads the pictures itself.
 
 The site has the parts of the app's page in a shell of its own. A worker runs this package's code in
-Pyodide, which is Python for browsers. ``static/pyodide.json`` pins Pyodide's version and the SHA-256
-of each of its files that the site needs, as its own lock file and its package on npm have them. The
-``bytes`` of the wheels are estimates, which only the progress bar uses.
+Pyodide, which is Python for browsers. ``static/pyodide.json`` pins the version of Pyodide, and the
+SHA-256 of each of its files that the site needs: those of its core are from its package on npm,
+those of its wheels from the lock file in that package. The ``bytes`` of the wheels are estimates,
+which only the progress bar uses.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ READER_CODE = (
 )
 READER_FILE = "reader.zip"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # time of files in the archive: the same content, the same bytes
-FROM_CDN = "Python itself comes from cdn.jsdelivr.net, which learns that this page was opened, and no more."
+FROM_CDN = (
+    "Python comes from cdn.jsdelivr.net, which learns that this page was opened, and nothing else."
+)
 FROM_HERE = "No requests go to anyone else."
 
 

@@ -48,7 +48,7 @@ NEAR = 1e-5  # probabilities of the same picture, here and there
 DECODED = 1e-3  # confidence in a line of a JPEG, which two versions of Pillow decode a little apart
 
 
-# The files -----------------------------------------------------------------------------------------
+# The files ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -347,6 +347,11 @@ def test_all_examples_under_node_are_answered_as_by_the_server(
         print(f"{path.name:24} {assert_same(path, reply, served[path]):.1e}")
 
 
+START_ENGINE = """() => {
+    globalThis.engine = makeBrowserEngine({ worker: "worker.js", onState() {} });
+}"""
+
+
 @pytest.mark.registry
 def test_all_examples_in_a_browser_are_answered_as_by_the_server(
     hosted: Path, served: dict[Path, Any], visitor: BrowserContext, tmp_path: Path
@@ -358,9 +363,7 @@ def test_all_examples_in_a_browser_are_answered_as_by_the_server(
         page = visitor.new_page()
         page.goto(f"{address(server)}manifest.json")
         page.add_script_tag(path=site.STATIC / "engine-browser.js")
-        page.evaluate(
-            """() => { globalThis.engine = makeBrowserEngine({ worker: "worker.js", onState() {} }) }"""
-        )
+        page.evaluate(START_ENGINE)
         for path in EXAMPLES:
             picture = f"examples/{path.relative_to(ROOT / 'examples').as_posix()}"
             reply = page.evaluate(

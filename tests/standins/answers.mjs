@@ -14,5 +14,4 @@ const python = await loadPyodide({ indexURL: folder, packages: Object.keys(packa
 python.unpackArchive(bytes(archive), "zip");
 const { answer } = python.pyimport("lenet_digits.demo.browser");
 const answers = pictures.map((path) => JSON.parse(answer(python.toPy(bytes(path)))));
-console.log(JSON.stringify(answers));
-process.exit();
+process.stdout.write(JSON.stringify(answers), () => process.exit());

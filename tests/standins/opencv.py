@@ -1,6 +1,6 @@
 """The functions of OpenCV that the reader needs, by opencv.js: the same C++, for tests alone.
 
-Pyodide's own OpenCV lies only on its CDN, which tests cannot reach. Arrays are copied into opencv.js
+Pyodide's own OpenCV lies only on its CDN, which tests cannot reach. Arrays are copied to opencv.js
 and back.
 """
 

@@ -3,6 +3,7 @@
 
 const NO_WORKER =
   "Python cannot run here. Reload the page, or use a current version of Chrome, Edge, Firefox or Safari.";
+const NO_FILE = "This file cannot be read. Choose it again.";
 const NOT_YET = "This is read as soon as the page has loaded Python.";
 
 // `worker`: address of the worker's script. `limit`: bytes that a picture may have. `onState` is
@@ -10,16 +11,19 @@ const NOT_YET = "This is read as soon as the page has loaded Python.";
 // there is no share, and the text says what is wrong.
 function makeBrowserEngine({ worker: address, limit, onState }) {
   const engine = { read, limit, notYet: NOT_YET };
-  const waiting = []; // questions, oldest first; the first of them is with the worker if `busy`
+  const waiting = []; // questions, oldest first; the worker has the first of them while `busy`
   let worker = null;
   let ready = false;
   let busy = false;
   let failure = "";
 
   // `picture`: a Blob. Resolves to a reply; rejects where a newer question takes its place.
-  function read(picture, signal) {
+  async function read(picture, signal) {
+    const bytes = await picture.arrayBuffer().catch(() => null);
+    if (!bytes) return problem(NO_FILE);
     return new Promise((resolve, reject) => {
-      const question = { picture, resolve, left: false };
+      signal?.throwIfAborted();
+      const question = { bytes, resolve, left: false };
       signal?.addEventListener("abort", () => {
         question.left = true;
         reject(signal.reason);
@@ -29,7 +33,7 @@ function makeBrowserEngine({ worker: address, limit, onState }) {
     });
   }
 
-  async function next() {
+  function next() {
     if (failure) {
       for (const { resolve } of waiting.splice(0)) resolve(problem(failure));
       return;
@@ -39,8 +43,7 @@ function makeBrowserEngine({ worker: address, limit, onState }) {
     waiting.splice(0, at < 0 ? waiting.length : at);
     if (!waiting.length) return;
     busy = true;
-    const bytes = await waiting[0].picture.arrayBuffer();
-    worker.postMessage(bytes, [bytes]);
+    worker.postMessage(waiting[0].bytes, [waiting[0].bytes]);
   }
 
   function fail(sentence) {
