@@ -27,7 +27,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 from conftest import App
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from standins.release import make_release
+from standins.release import make_core, make_release
 
 from lenet_digits.cli.entry import main
 from lenet_digits.demo import site
@@ -445,4 +445,17 @@ def test_a_browser_without_memory_says_so(
         sentence = (
             "This browser has no memory left for Python. Close other tabs, then reload the page."
         )
+        expect(page.locator(".loading span")).to_have_text(sentence, timeout=PATIENCE)
+
+
+@pytest.mark.registry
+def test_the_core_of_the_pinned_release_runs_until_it_needs_numpy(
+    visitor: BrowserContext, tmp_path: Path
+) -> None:
+    """npm has the core, byte for byte as pinned, and the packages lie on Pyodide's server alone."""
+    core = make_core(tmp_path)
+    write_site(tmp_path / "out", self_hosted=tmp_path, pyodide=core)
+    with serving(tmp_path / "out") as server:
+        page = open_site(visitor, address(server))
+        sentence = "Python could not be started: ModuleNotFoundError: No module named 'numpy'"
         expect(page.locator(".loading span")).to_have_text(sentence, timeout=PATIENCE)

