@@ -267,6 +267,27 @@ def test_a_pyodide_that_is_not_the_one_is_never_run(
         expect(page.locator(".loading span")).to_contain_text(sentence, timeout=PATIENCE)
 
 
+def test_without_https_a_file_that_is_not_the_one_is_never_run(
+    visitor: BrowserContext, tmp_path: Path
+) -> None:
+    (tmp_path / "source").mkdir()
+    release = small_release(tmp_path / "source")
+    write_site(tmp_path / "out", self_hosted=tmp_path / "source", pyodide=release)
+    script = (tmp_path / "out/worker.js").read_text()
+    none = 'Object.defineProperty(crypto, "subtle", { value: undefined });\n'
+    (tmp_path / "out/worker.js").write_text(none + script)
+    with serving(tmp_path / "out") as server:
+        page = open_site(visitor, address(server))
+        expect(page.locator(".loading span")).to_contain_text("Python could not be started")
+        (tmp_path / "out/pyodide/pyodide.asm.mjs").write_text("// evil")
+        page.evaluate(
+            "caches.keys().then((names) => Promise.all(names.map((n) => caches.delete(n))))"
+        )
+        page.reload()
+        sentence = "an undamaged pyodide.asm.mjs cannot be reached"
+        expect(page.locator(".loading span")).to_contain_text(sentence, timeout=PATIENCE)
+
+
 def test_tabs_are_chosen_by_keys_and_the_page_breaks_no_rule_of_its_own(
     folder: Path, visitor: BrowserContext
 ) -> None:
@@ -409,6 +430,9 @@ def test_the_page_works_without_a_network_and_a_new_build_replaces_it(
         expect(page.locator(".loading")).to_be_hidden(timeout=PATIENCE)
         page.evaluate("navigator.serviceWorker.ready")
         before = page.evaluate("caches.keys()")
+        tools = visitor.new_cdp_session(page)
+        errors = tools.send("Page.getInstallabilityErrors")["installabilityErrors"]
+        assert [error["errorId"] for error in errors if error["errorId"] != "in-incognito"] == []
     page.reload()  # nobody serves the site now
     draw(page, SEVEN)
     expect(page.locator("#pad .headline")).to_have_text("7", timeout=PATIENCE)

@@ -7,8 +7,8 @@ const NO_FILE = "This file cannot be read. Choose it again.";
 const NOT_YET = "This is read as soon as the page has loaded Python.";
 
 // `worker`: address of the worker's script. `limit`: bytes that a picture may have. `onState` is
-// told how far loading is: { text, share }, where the share is 1 at the end. After a failure
-// there is no share, and the text says what is wrong.
+// told how far loading is: { text, share }, where the share is 1 at the end, and null while nobody
+// can tell. After a failure there is no share, and the text says what is wrong.
 function makeBrowserEngine({ worker: address, limit, onState }) {
   const engine = { read, limit, notYet: NOT_YET };
   const waiting = []; // questions, oldest first; the worker has the first of them while `busy`

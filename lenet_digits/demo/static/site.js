@@ -23,7 +23,8 @@
     loading.querySelector("span").textContent = text;
     const bar = loading.querySelector("progress");
     bar.hidden = share === undefined;
-    bar.value = share ?? 0;
+    if (share === null) bar.removeAttribute("value");
+    else bar.value = share ?? 0;
     if (share === undefined) loading.setAttribute("role", "alert");
   }
 

@@ -3,7 +3,6 @@
 // files are and what they must be, is written before this when the site is made.
 
 const NO_MEMORY = "This browser has no memory left for Python. Close other tabs, then reload the page.";
-const STARTING = "Starting Python…";
 const NO_ANSWER = "Python failed at this picture; the browser's console says how.";
 
 class Failure extends Error {} // its message is a sentence for the visitor
@@ -31,7 +30,7 @@ function showProgress() {
   }
   const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
   const text = `Loading Python: ${megabytes(done)} of about ${megabytes(all)} MB`;
-  tell("loading", { text: done < all ? text : STARTING, share: done / all });
+  tell("loading", done < all ? { text, share: done / all } : { text: "Starting Python…", share: null });
 }
 
 const fetchFile = globalThis.fetch;
@@ -61,9 +60,11 @@ function openStore() {
 
 async function request(file, url) {
   const place = new URL(url).host;
-  const options = globalThis.crypto?.subtle ? {} : { integrity: `sha256-${file.sha256}` };
+  const hashes = Boolean(globalThis.crypto?.subtle); // without https there are none: see isRight
+  const options = hashes ? {} : { integrity: `sha256-${file.sha256}` };
   const response = await fetchFile(url, options).catch(() => {
-    throw new Failure(`${place} cannot be reached. Check the connection, then reload the page.`);
+    const what = hashes ? place : `${place} or an undamaged ${file.name}`;
+    throw new Failure(`${what} cannot be reached. Check the connection, then reload the page.`);
   });
   if (!response.ok)
     throw new Failure(
@@ -88,7 +89,7 @@ async function bytesOf(response, file) {
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
-// Without https a browser offers no hashes; there `request` had them checked.
+// Without https a browser offers no hashes; there it checked them itself as `request` asked it to.
 async function isRight(bytes, file) {
   if (!globalThis.crypto?.subtle) return true;
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
