@@ -2,7 +2,8 @@
 
 The folder of weights is the repository on the Hub: ``model.safetensors``; ``config.json``;
 ``metrics.json``, which training wrote; ``sample.png``, some test digits to check the weights with;
-``README.md``, the model card made from the metrics; and figures, if any.
+``README.md``, the model card made from the metrics; ``onnx/model.onnx``, made from the weights; and
+figures, if any. The installed package has all of it but the ONNX file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lenet_digits.model import CONFIG, CONFIG_FILE, NUM_CLASSES, LeNet5
+from lenet_digits.model import CONFIG, CONFIG_FILE, NUM_CLASSES, LeNet5, tensors_of
+from lenet_digits.onnx_file import ONNX_FILE, OPSET, onnx_of
 from lenet_digits.reading.framing import IMAGE_SIZE
 from lenet_digits.storage.files import write_atomically
 from lenet_digits.storage.hub import upload
@@ -40,11 +42,11 @@ from lenet_digits.training.recipes import RECIPES
 CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"
 RELIABILITY_FILE, MISTAKES_FILE = "reliability.png", "mistakes.png"
-REQUIRED_FILES = (CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, SAMPLE_FILE)
+REQUIRED_FILES = (CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, SAMPLE_FILE, ONNX_FILE)
 # What a Space is made of: it installs requirements.txt and finds the package beside app.py.
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 SPACE_FOLDERS = ("lenet_digits", "weights", "examples")
-LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi", ".*")
+LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi", ".*", "onnx")
 # The README.md of a static Space: its settings.
 STATIC_SPACE = f"""---
 title: lenet-digits
@@ -102,11 +104,13 @@ def prepare(folder: str | PathLike[str] | None = None) -> None:
     """Make a folder of weights, metrics and sample ready to publish: say in it what is so.
 
     Writes the weights' hash and their errors on the sample into ``metrics.json``, and
-    ``config.json`` and the model card. The shipped weights' folder by default.
+    ``config.json``, the ONNX file and the model card. The shipped weights' folder by default.
     """
     home = Path(folder) if folder is not None else weights_directory()
     metrics = _read_metrics(home)
-    result = evaluate(LeNet5.from_pretrained(home), read_sample(home / SAMPLE_FILE))
+    model = LeNet5.from_pretrained(home)
+    _write_onnx(model, home)
+    result = evaluate(model, read_sample(home / SAMPLE_FILE))
     metrics = replace(
         metrics,
         sha256=hashlib.sha256((home / WEIGHTS_FILE).read_bytes()).hexdigest(),
@@ -133,8 +137,9 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
     for name in REQUIRED_FILES:
         if not (home / name).is_file():
             raise PublishingError(f"{home} lacks {name}.")
-    for path in sorted(home.iterdir()):
-        if path.name not in REQUIRED_FILES and path.name not in _figures(home):
+    belonging = {*REQUIRED_FILES, *_figures(home), Path(ONNX_FILE).parent.name}
+    for path in sorted(home.rglob("*")):
+        if path.relative_to(home).as_posix() not in belonging:
             raise PublishingError(f"{path} does not belong to the weights. Move it elsewhere.")
     metrics = _read_metrics(home)
     actual = hashlib.sha256((home / WEIGHTS_FILE).read_bytes()).hexdigest()
@@ -155,6 +160,11 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
             f"{WEIGHTS_FILE} reads {result.errors} of the {result.count} digits in {SAMPLE_FILE} "
             f"wrong; {METRICS_FILE} states "
             f"{f'{stated.errors} of {stated.count}' if stated else 'nothing of them'}."
+        )
+    if (home / ONNX_FILE).read_bytes() != _onnx(model):
+        raise PublishingError(
+            f"{home / ONNX_FILE} was not made from {WEIGHTS_FILE}. Make it again with "
+            "lenet_digits.publishing.prepare."
         )
     if digits is not None:
         measured = evaluate(model, digits)
@@ -193,25 +203,29 @@ def push(
         HubError: the Hub cannot be reached or refuses.
     """
     home = Path(folder) if folder is not None else weights_directory()
-    metrics = check_weights(home, digits)
-    if not (metrics.trained_on_mnist and metrics.tested_on_mnist):
-        raise PublishingError(
-            f"{home / METRICS_FILE} is of a run that did not train on all of MNIST's 60,000 "
-            "training digits, or was not evaluated on its 10,000 test digits. Train without limit "
-            "and holdout (--limit, --holdout), then push that run."
+    with tempfile.TemporaryDirectory() as scratch:
+        if folder is None and not (home / ONNX_FILE).is_file():  # the installed package lacks it
+            home = Path(shutil.copytree(home, Path(scratch, home.name)))
+            _write_onnx(LeNet5.from_pretrained(home), home)
+        metrics = check_weights(home, digits)
+        if not (metrics.trained_on_mnist and metrics.tested_on_mnist):
+            raise PublishingError(
+                f"{home / METRICS_FILE} is of a run that did not train on all of MNIST's 60,000 "
+                "training digits, or was not evaluated on its 10,000 test digits. Train without "
+                "limit and holdout (--limit, --holdout), then push that run."
+            )
+        shipped = metrics.sha256 == SHIPPED_SHA256
+        if folder is None and not shipped:
+            raise PublishingError(f"{home / WEIGHTS_FILE} is not the file that this version ships.")
+        return upload(
+            home,
+            repo,
+            private=private,
+            token=token,
+            message=f"LeNet-5, {metrics.accuracy:.2%} of MNIST's test digits",
+            tag=REVISION if shipped else None,
+            exact=True,
         )
-    shipped = metrics.sha256 == SHIPPED_SHA256
-    if folder is None and not shipped:
-        raise PublishingError(f"{home / WEIGHTS_FILE} is not the file that this version ships.")
-    return upload(
-        home,
-        repo,
-        private=private,
-        token=token,
-        message=f"LeNet-5, {metrics.accuracy:.2%} of MNIST's test digits",
-        tag=REVISION if shipped else None,
-        exact=True,
-    )
 
 
 def copy_space(source: str | PathLike[str], target: str | PathLike[str]) -> None:
@@ -304,6 +318,24 @@ def _figures(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*.png") if path.name != SAMPLE_FILE)
 
 
+def _onnx(model: LeNet5) -> bytes:
+    """The content of the ONNX file. PublishingError where the package that writes it is missing."""
+    tensors = {name: tensor.numpy() for name, tensor in tensors_of(model).items()}
+    try:
+        return onnx_of(tensors, sees_nondigits=model.sees_nondigits)
+    except ModuleNotFoundError as error:
+        raise PublishingError(
+            f"{ONNX_FILE} cannot be made or checked without the package onnx. Install it: "
+            "pip install onnx"
+        ) from error
+
+
+def _write_onnx(model: LeNet5, folder: Path) -> None:
+    path = folder / ONNX_FILE
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, _onnx(model))
+
+
 def _read_metrics(folder: Path) -> Metrics:
     try:
         return Metrics.read(folder / METRICS_FILE)
@@ -359,6 +391,7 @@ tags:
 - handwriting
 - digit-recognition
 - pytorch
+- onnx
 - safetensors
 {_model_index(metrics)}---
 
@@ -385,6 +418,27 @@ The package finds the digit in the picture and frames it as MNIST framed its own
 right is decided there. Its releases carry these weights, so `predict("digit.png")` alone does the
 same without a network. `LeNet5.from_pretrained("{REPO}")` gives the bare
 network: canvases (N, 1, 28, 28), float32 in [0, 1], ink 1 on 0, to logits (N, 10).
+
+[A notebook](https://github.com/lenet-digits/lenet-digits/blob/main/examples/lenet5.ipynb) trains
+the network from scratch, step by step, and looks inside it.
+
+### With ONNX Runtime
+
+`{ONNX_FILE}` is the bare network, for ONNX Runtime and other readers of the format. It takes a
+canvas, not a picture. A picture that is only scaled to 28×28 is often read wrong, so let the
+package make the canvas. Neither needs PyTorch:
+
+```python
+import onnxruntime
+from lenet_digits import canvas_steps
+
+session = onnxruntime.InferenceSession("{ONNX_FILE}")
+canvas = canvas_steps("digit.png").canvas[None, None]  # (1, 1, 28, 28) float32, ink 1 on 0
+(probabilities,) = session.run(["probabilities"], {{"pixel_values": canvas}})
+print(probabilities.argmax())
+```
+
+{_onnx_outputs(metrics)}
 
 ## What it is for
 
@@ -421,6 +475,7 @@ With {environment or "versions not recorded"}.
 the weights read {wrong} of them wrong.
   MNIST is by Yann LeCun, Corinna Cortes and Chris Burges, and what is shown of it here licensed
   CC BY-SA 3.0.
+- `{ONNX_FILE}`: the same network and weights, opset {OPSET}, any batch size.
 - `{CONFIG_FILE}`: the network's sizes. There is nothing to configure.
 
 ## Literature
@@ -428,6 +483,16 @@ the weights read {wrong} of them wrong.
 Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-Based Learning Applied to Document
 Recognition", Proceedings of the IEEE 86 (11), 1998.
 """
+
+
+def _onnx_outputs(metrics: Metrics) -> str:
+    """What the ONNX file answers, and what it does not."""
+    outputs = "Its outputs are `logits` and `probabilities`, (N, 10)"
+    if not metrics.recipe.nondigits:
+        return f"{outputs}. It does not tell what is not a digit."
+    return f"""{outputs}, and `outlier_score`, (N,): above
+1, the canvas is not a digit. `predict` does more than the file: it compares several canvases where
+it is open what is ink, and it refuses two digits in one picture."""
 
 
 def _model_index(metrics: Metrics) -> str:
@@ -471,6 +536,8 @@ def _trained_on(metrics: Metrics) -> str:
     sentence = f"On {digits}{', warped at random' if recipe.distortion else ''}"
     if drawn:
         sentence += f", and on {' and '.join(drawn)} that the package's own code draws"
+    if recipe.pieces or recipe.slivers:
+        sentence += ", and cuts out of rows of the training digits"
     names = [name for name, known in RECIPES.items() if known == recipe]
     again = f" `lenet-digits train --recipe {names[0]}` does it again:" if names else ""
     whole = metrics.trained_on_mnist and metrics.tested_on_mnist

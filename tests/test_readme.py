@@ -43,6 +43,14 @@ def test_every_command_in_it_is_one_the_command_line_knows():
         entry.build_parser().parse_args(shlex.split(command)[1:])
 
 
+def test_every_command_to_publish_is_one_the_command_line_knows():
+    text = (ROOT / "RELEASE.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^(?:fresh/bin/)?(lenet-digits [^|&#\n]+)", text, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        entry.build_parser().parse_args(shlex.split(command)[1:])
+
+
 def test_it_tells_how_to_run_and_how_to_test_in_one_command_each():
     assert "pip install . && lenet-digits predict examples/\n" in blocks("sh")[1]
     assert 'pip install ".[test]" && pytest\n' in blocks("sh")

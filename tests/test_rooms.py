@@ -137,5 +137,23 @@ def test_the_apps_page_can_be_made_before_torch_is_loaded() -> None:
     assert loaded_by(code, "torch", "gradio") == ["gradio"]
 
 
+APP = """
+from pathlib import Path
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+from lenet_digits.demo.server import mount
+client = TestClient(mount(FastAPI()), base_url="http://127.0.0.1")
+assert client.get("/demo/health").json()["status"] == "ok"
+answer = client.post("/demo/read", content=Path("examples/7-photo.jpg").read_bytes())
+assert answer.json()["text"] == "7", answer.text
+"""
+
+
+def test_the_app_answers_where_there_is_no_torch() -> None:  # as in the image of the Dockerfile
+    blocked = dict.fromkeys(("torch", "torchvision", "matplotlib", "platformdirs"))
+    result = run(f"import sys\nsys.modules.update({blocked!r})\n{APP}")
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_heavy_import_would_be_noticed() -> None:
     assert loaded_by("import torchvision", *HEAVY) == ["torchvision"]

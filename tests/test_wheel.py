@@ -73,6 +73,7 @@ def test_the_wheel_is_small_and_has_weights_types_and_licence(built):
         "lenet_digits/weights/metrics.json",
         "lenet_digits/examples/7-photo.jpg",
     } <= set(names)
+    assert not [name for name in names if name.endswith(".onnx")]  # the Hub has it
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"lenet_digits"}
@@ -84,7 +85,8 @@ def test_the_sdist_holds_what_its_readme_speaks_of(built):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {
         "README.md", "CHANGELOG.md", "LICENSE", "app.py", "examples/quickstart.py",
-        "examples/7-photo.jpg", "weights/model.safetensors", "tests/test_wheel.py",
+        "examples/7-photo.jpg", "weights/model.safetensors", "weights/onnx/model.onnx",
+        "tests/test_wheel.py",
     } <= names  # fmt: skip
 
 

@@ -60,6 +60,10 @@ class CanvasSteps:
             ("Canvas", self.canvas),
         ]
 
+    def __repr__(self) -> str:
+        high, wide = self.ink.shape
+        return f"<CanvasSteps: a picture of {wide}×{high}, its ink in {self.box}>"
+
     def _repr_html_(self) -> str:
         return figures_html(self.named())
 

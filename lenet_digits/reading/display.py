@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 BOX_COLOUR = "#e8836b"  # of a box drawn around ink; visible on black and on white
+OUTLINE = "#6f9692"  # of a picture in a notebook, and the gaps between maps in it; see BOX_COLOUR
+GAP_COLOUR = (0x6F, 0x96, 0x92)  # the same
 TILE = 96  # pixels: height of a picture in a notebook
 
 
@@ -34,22 +36,37 @@ def data_url(image: NDArray[Any], *, box: tuple[int, int, int, int] | None = Non
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def mosaic(maps: NDArray[Any], columns: int) -> NDArray[np.float32]:
-    """Activations (N, H, W) or (N,) in [-1, 1] as one picture in [0, 1], N / columns rows."""
-    if maps.ndim == 1:
-        return np.asarray((maps.reshape(-1, columns) + 1) / 2, np.float32)
-    padded = np.pad(np.clip(maps, -1, 1), [(0, 0), (0, 1), (0, 1)], constant_values=1)
-    count, high, wide = padded.shape
-    rows = padded.reshape(count // columns, columns, high, wide).swapaxes(1, 2)
-    return np.asarray((rows.reshape(-1, columns * wide) + 1) / 2, np.float32)
+def mosaic(maps: NDArray[Any], columns: int) -> NDArray[np.uint8]:
+    """Activations (N, H, W), or units (N,), in [-1, 1] as one RGB picture of N / columns rows."""
+    if maps.ndim == 1:  # single units, side by side
+        maps, columns = maps.reshape(1, -1, columns), 1
+    grey = np.rint((np.clip(maps, -1, 1) + 1) * 127.5).astype(np.uint8)
+    count, high, wide = grey.shape
+    framed = np.empty((count, high + 1, wide + 1, 3), np.uint8)
+    framed[:] = GAP_COLOUR
+    framed[:, :high, :wide] = grey[..., None]
+    rows = framed.reshape(count // columns, columns, high + 1, wide + 1, 3).swapaxes(1, 2)
+    return rows.reshape(-1, columns * (wide + 1), 3)[:-1, :-1]
 
 
 def figures_html(pictures: Iterable[tuple[str, NDArray[Any]]]) -> str:
     """Pictures side by side, each under its name, as HTML for a notebook."""
-    return "".join(
-        '<figure style="display:inline-block;margin:0 0.8em 0 0;vertical-align:bottom">'
+    figures = "".join(
+        '<figure style="margin:0">'
         f'<figcaption style="font-size:smaller">{html.escape(name)}</figcaption>'
-        f'<img alt="{html.escape(name)}" src="{data_url(image)}" '
-        f'style="height:{TILE}px;image-rendering:pixelated"></figure>'
+        f'<img alt="{html.escape(name)}" src="{data_url(_shrunk(image))}" '
+        f'style="height:{TILE}px;max-width:none;outline:1px solid {OUTLINE};'
+        'image-rendering:pixelated"></figure>'
         for name, image in pictures
     )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:0.4em">{figures}</div>'
+
+
+def _shrunk(image: NDArray[Any]) -> NDArray[Any]:
+    """An image of less than twice the height of a tile: a notebook stores what it shows."""
+    factor = image.shape[0] // TILE
+    if factor < 2:
+        return image
+    if image.dtype != np.uint8:
+        image = np.asarray(image * 255 + 0.5, np.uint8)
+    return np.asarray(Image.fromarray(image).reduce(factor))

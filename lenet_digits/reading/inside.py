@@ -46,10 +46,14 @@ class Activations:
     f6: Floats
     output: Floats
 
+    def __repr__(self) -> str:
+        return f"<Activations: c1 to output; the output is {int(self.output.argmax())}>"
+
     def _repr_html_(self) -> str:
         columns = {"c1": 3, "s2": 3, "c3": 4, "s4": 4, "c5": 10, "f6": 7}
         maps = [(name.upper(), mosaic(getattr(self, name), n)) for name, n in columns.items()]
-        return figures_html([("Canvas", self.canvas), *maps])
+        answer = f"<div>Output: {int(self.output.argmax())}</div>"
+        return figures_html([("Canvas", self.canvas), *maps]) + answer
 
 
 def activations(image: ImageInput | CanvasSteps, *, model: LeNet5 | None = None) -> Activations:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 SPACE = 0.8  # digit heights: a gap that a space stands for
 MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_ALTERNATIVES = 5
+LIKELY = 0.05  # probability from which a notebook shows another reading of a line
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
 # A confidence is what the lattice says, put right on the tune split of the open number sets,
 # 2026-11: slope and offset of its log odds.
@@ -181,12 +182,20 @@ class Reading:
         return f"<Reading: {lines}>"
 
     def _repr_html_(self) -> str:
+        cell = "text-align:left;padding:0.1em 0.6em"
         rows = "".join(
-            f"<tr><td><b>{html.escape(line.text)}</b></td>"
-            f"<td>{html.escape(percent(line.confidence))} sure</td></tr>"
+            f'<tr style="background:none"><td style="{cell}"><b>{html.escape(line.text)}</b></td>'
+            f'<td style="{cell}">{html.escape(percent(line.confidence))} sure</td>'
+            f'<td style="{cell}">{html.escape(_others(line))}</td></tr>'
             for line in self.lines
         )
         return f"<table>{rows}</table>" if rows else "<div>no digits</div>"
+
+
+def _others(line: Line) -> str:
+    """What else a line may be, in words."""
+    likely = [each.text for each in line.alternatives if each.text and each.confidence >= LIKELY]
+    return f"or {', '.join(likely)}" if likely else ""
 
 
 def _mark_to_dict(mark: Mark) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from lenet_digits.storage.shipped import shipped_weights
 
 WORTH_MENTION = 0.05  # share of the ink left aside, from which it is shown beside the answer
 SEVERAL = "several digits"  # the reason of a refusal
+ANSWER, REFUSED = "#2f8f86", "#c2573c"  # colours in a notebook; visible on white and on black
 # Odds against a digit, tuned on the open real-world sets and on drawn pairs, 2026-11:
 NOT_SURE = 1e-3  # of all ink: below this it is one digit, and no second one is searched for
 PART_APART = 0.1  # of the less likely of two shapes with a gap between them
@@ -89,6 +90,9 @@ class Prediction:
         }
 
     def __repr__(self) -> str:
+        return f"<Prediction: {self._in_words()}>"
+
+    def _in_words(self) -> str:
         refusal = "does not look like a digit"
         if self.reason:
             refusal = f"shows {self.reason}: use read()"
@@ -97,20 +101,21 @@ class Prediction:
             False: f", but it {refusal}",
             None: ", if it is a digit: unknown",
         }
-        return f"<Prediction: {self.digit} at {percent(self.confidence)}{doubt[self.is_digit]}>"
+        return f"{self.digit} at {percent(self.confidence)}{doubt[self.is_digit]}"
 
     def _repr_html_(self) -> str:
-        bar = '<div style="width:{:.2%};height:0.8em;background:{}"></div>'
-        bars = "".join(
-            f'<tr><td>{digit}</td><td style="width:12em">'
-            f"{bar.format(share, '#2f6f6a' if digit == self.digit else '#b9c7c5')}</td>"
-            f'<td style="text-align:right">{html.escape(percent(share))}</td></tr>'
+        cell = "padding:0 0.4em;line-height:1.3"
+        answer = f"background:{REFUSED if self.is_digit is False else ANSWER}"
+        other = "background:currentColor;opacity:0.3"  # the notebook's own colour, light or dark
+        rows = "".join(
+            f'<tr style="background:none"><td style="{cell}">{digit}</td>'
+            f'<td style="{cell};width:12em"><div style="width:{share:.2%};height:0.7em;'
+            f'{answer if digit == self.digit else other}"></div></td>'
+            f'<td style="{cell};text-align:right">{html.escape(percent(share))}</td></tr>'
             for digit, share in enumerate(self.probabilities)
         )
-        verdict = self.reason or "not a digit" if self.is_digit is False else f"<b>{self.digit}</b>"
-        if self.is_digit is None:
-            verdict += " (whether it is a digit: unknown)"
-        return f"<div>{verdict}<table>{bars}</table></div>"
+        words = html.escape(self._in_words())
+        return f'<div><b>{words}</b><table style="margin:0.4em 0">{rows}</table></div>'
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ SUBPIXEL_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
 PEN_WIDTH = 2.1  # pixels at 28x28, median; MNIST's is 2.0
 PEN_WIDTHS = (1.0, 4.0)  # pixels at 28x28, hairline to marker
 # Of all non-digits: glyphs, inventions, numbers, scribbles, textures.
-NONDIGIT_SHARES = (0.6, 0.1, 0.12, 0.1, 0.08)
+NONDIGIT_SHARES = (0.58, 0.2, 0.06, 0.09, 0.07)
 
 
 def _read_glyphs() -> tuple[list[tuple[str, float, str]], list[tuple[str, str]]]:
@@ -57,8 +57,8 @@ def draw_nondigits(count: int, *, rng: np.random.Generator) -> np.ndarray:
     """Draw ``count`` things that nobody would read as one digit, (count, 28, 28) uint8.
 
     Letters and signs, invented characters, several digits side by side, scribbles, blobs and
-    textures. What passes for a digit in some hand is left out, so that it does not teach a
-    network to refuse real digits.
+    textures. Whatever passes for a digit in some hand is left out, lest it teach a network to
+    refuse real digits.
     """
     kinds = (_draw_glyph, _draw_invention, _draw_number, _draw_scribble, _draw_texture)
     canvases = np.zeros((count, 28, 28), np.uint8)
@@ -72,7 +72,10 @@ def _draw_glyph(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_invention(rng: np.random.Generator) -> np.ndarray:
-    """A character of no script: five to eight strokes between points of a grid."""
+    """A character of no script: lines between points of a grid, or strokes of other glyphs."""
+    if rng.random() < 0.5:
+        glyphs = [GLYPHS[i][1].split("|") for i in rng.integers(len(GLYPHS), size=3)]
+        return _draw("|".join(strokes[rng.integers(len(strokes))] for strokes in glyphs), 1, rng)
     points = rng.integers(0, 4, (rng.integers(5, 9), 2, 2)) * 32 + 1
     return _draw(" | ".join(f"{a:02}{b:02} {c:02}{d:02}" for (a, b), (c, d) in points), 1, rng)
 

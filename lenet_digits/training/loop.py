@@ -36,10 +36,11 @@ from lenet_digits.training.gradients import Backpropagation
 from lenet_digits.training.metrics import METRICS_FILE, EpochRecord, Metrics, evaluated_on
 from lenet_digits.training.mnist import Digits, load_mnist
 from lenet_digits.training.muon import Muon
+from lenet_digits.training.pieces import add_slivers, cut_pieces
 from lenet_digits.training.recipes import Recipe, check_whole, find_recipe
 from lenet_digits.training.threads import one_thread
 
-DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some
+DRAWN_POOL = 60_000  # digits drawn once per run, of which each epoch shows some; pieces are half
 NONDIGIT = NUM_CLASSES  # label of a drawn non-digit: a class whose logit is always 0
 
 
@@ -205,7 +206,7 @@ class _Run:
         self.model = _initial_network(seed).to(device)
         self.backpropagation: Backpropagation | None = None  # autograd's, on a GPU
         if device.type == "cpu":
-            self.backpropagation = Backpropagation(self.model, background=recipe.nondigits > 0)
+            self.backpropagation = Backpropagation(self.model, background=recipe.has_background)
         self.average: AveragedModel | None = None
         if recipe.ema:
             average = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
@@ -270,7 +271,7 @@ class _Run:
         """
         if self.backpropagation is not None:
             return self.backpropagation(canvases, labels)
-        logits = F.pad(self.model(canvases), (0, 1 if self.recipe.nondigits else 0))
+        logits = F.pad(self.model(canvases), (0, 1 if self.recipe.has_background else 0))
         loss = F.cross_entropy(logits, labels)
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -374,16 +375,25 @@ def _with_drawn(
     digits: Digits, recipe: Recipe, seed: int
 ) -> tuple[Digits, list[tuple[int, float]]]:
     """The digits with the pools of drawn ones appended, and each pool's size and share."""
-    rng = np.random.default_rng(seed)
     images, labels, pools = [digits.images], [digits.labels], []
+
+    def add(canvases: np.ndarray, answers: Tensor, share: float) -> None:
+        images.append(torch.from_numpy(canvases))
+        labels.append(answers)
+        pools.append((len(canvases), share))
+
+    rng = np.random.default_rng(seed)
     if recipe.drawn:
-        canvases, answers = draw_digits(DRAWN_POOL, rng=rng)
-        images.append(torch.from_numpy(canvases))
-        labels.append(torch.from_numpy(answers).long())
-        pools.append((DRAWN_POOL, recipe.drawn))
+        drawn, says = draw_digits(DRAWN_POOL, rng=rng)
+        add(drawn, torch.from_numpy(says).long(), recipe.drawn)
     if recipe.nondigits:
-        canvases = draw_nondigits(DRAWN_POOL, rng=rng)
-        images.append(torch.from_numpy(canvases))
-        labels.append(torch.full((DRAWN_POOL,), NONDIGIT))
-        pools.append((DRAWN_POOL, recipe.nondigits))
+        nondigits = draw_nondigits(DRAWN_POOL, rng=rng)
+        add(nondigits, torch.full((DRAWN_POOL,), NONDIGIT), recipe.nondigits)
+    own = digits.images.numpy()
+    if recipe.pieces:
+        pieces = cut_pieces(own, digits.labels.numpy(), DRAWN_POOL // 2, rng=rng)
+        add(pieces, torch.full((len(pieces),), NONDIGIT), recipe.pieces)
+    if recipe.slivers:
+        some = rng.choice(len(own), min(DRAWN_POOL // 2, len(own)), replace=False)
+        add(add_slivers(own[some], rng=rng), digits.labels[some], recipe.slivers)
     return Digits(torch.cat(images), torch.cat(labels)), pools

@@ -26,6 +26,8 @@ class Recipe:
         polish: share of the epochs, the last ones, with half the distortion; from 0 to 1.
         drawn: drawn digits shown an epoch, as a share of the training digits; 0 or more.
         nondigits: drawn non-digits shown an epoch, as a share of the training digits; 0 or more.
+        pieces: pieces of numbers that are not one digit, shown an epoch, likewise.
+        slivers: digits with slivers of their neighbours, shown an epoch, likewise.
         temperature: what the final logits are divided by, fitted on held-out digits; from 0.01 to
             100.
         evidence: what is added to them then, so that a log-sum-exp under 0 means "not a digit";
@@ -44,8 +46,15 @@ class Recipe:
     polish: float = 0.0
     drawn: float = 0.0
     nondigits: float = 0.0
+    pieces: float = 0.0
+    slivers: float = 0.0
     temperature: float = 1.0
     evidence: float = 0.0
+
+    @property
+    def has_background(self) -> bool:
+        """Whether there is an eleventh class, of what is not one digit."""
+        return self.nondigits > 0 or self.pieces > 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -62,6 +71,8 @@ class Recipe:
             ("polish", 0 <= self.polish <= 1, "from 0 to 1"),
             ("drawn", self.drawn >= 0, "0 or more"),
             ("nondigits", self.nondigits >= 0, "0 or more"),
+            ("pieces", self.pieces >= 0, "0 or more"),
+            ("slivers", self.slivers >= 0, "0 or more"),
             ("temperature", 0.01 <= self.temperature <= 100, "from 0.01 to 100"),
             ("evidence", -100 <= self.evidence <= 100, "from -100 to 100"),
         ):
@@ -103,8 +114,10 @@ RECIPES = {
         distortion=1.0,
         polish=0.1,
         drawn=0.3,
-        nondigits=0.2,
-        evidence=-1.65,
+        nondigits=0.5,
+        pieces=0.2,
+        slivers=0.15,
+        evidence=-0.2,
     ),
 }
 

@@ -113,7 +113,7 @@ async def cell():
         def handle_starttag(self, tag, attributes): open_tags.append(tag)
         def handle_endtag(self, tag): assert open_tags.pop() == tag
     Checker().feed(shown)
-    assert not open_tags and f"<b>{expected[0].digit}</b>" in shown
+    assert not open_tags and f"<b>{expected[0].digit} at " in shown
     assert asyncio.get_running_loop() is loop
 loop = asyncio.new_event_loop()
 loop.run_until_complete(cell())

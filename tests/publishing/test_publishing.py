@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from PIL import Image
 from lenet_digits import HubError, LeNet5, WeightsError, evaluate, load_mnist, save_weights
 from lenet_digits import publishing as module
 from lenet_digits.cli.entry import main
+from lenet_digits.onnx_file import ONNX_FILE
 from lenet_digits.publishing import (
     PublishingError,
     check_weights,
@@ -416,6 +418,15 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "no word of the sample": (lambda path: edit(path, sample=None), "states nothing of them"),
     "other weights": (other_weights, "digits in sample.png wrong"),
+    "no ONNX file": (lambda path: (path / ONNX_FILE).unlink(), "lacks onnx/model.onnx"),
+    "an ONNX file of other weights": (
+        lambda path: shutil.copy(WEIGHTS / ONNX_FILE, path / ONNX_FILE),
+        "model.onnx was not made from model.safetensors",
+    ),
+    "a stray file beside the ONNX file": (
+        lambda path: (path / "onnx" / "model_int8.onnx").touch(),
+        "model_int8.onnx does not belong to",
+    ),
 }
 
 
@@ -487,6 +498,26 @@ def test_the_command_pushes_the_shipped_weights_tagged_as_this_version(
         assert torch.equal(pulled.state_dict()[name], tensor)
 
 
+def test_an_installed_package_pushes_the_onnx_file_too(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignore = shutil.ignore_patterns("onnx")  # as the wheel does
+    installed = shutil.copytree(WEIGHTS, tmp_path / "weights", ignore=ignore)
+    monkeypatch.setattr(module, "weights_directory", lambda: installed)
+    push(ACCOUNT)
+    assert received(hub, f"models/{ACCOUNT}", REVISION) == contents(WEIGHTS)
+    assert not (installed / "onnx").exists()
+
+
+def test_without_the_package_onnx_nothing_is_pushed_in_one_line(
+    weights: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(PublishingError, match=r"Install it: pip install onnx$"):
+        push(ACCOUNT, folder=weights)
+    assert hub.requests == []
+
+
 def test_weights_not_of_this_version_bear_no_tag(weights: Path, hub: Hub) -> None:
     push(ACCOUNT, folder=weights)
     assert set(hub.repositories[f"models/{ACCOUNT}"].refs) == {"main"}
@@ -515,6 +546,7 @@ def test_the_space_is_a_clean_copy_of_what_is_needed(hub: Hub) -> None:
     folders = {name.partition("/")[0] for name in files if "/" in name}
     assert folders == {"lenet_digits", "weights", "examples"}
     assert not [name for name in files if "__pycache__" in name or "/." in name]
+    assert not [name for name in files if name.endswith(".onnx")]
 
 
 def test_a_space_that_must_be_paid_for_is_one_line(
@@ -597,6 +629,12 @@ def test_the_space_runs_a_gradio_and_a_python_that_the_package_allows(
     assert front_matter["sdk_version"] in allowed["gradio"].specifier
     assert front_matter["python_version"] in SpecifierSet(project["requires-python"])
     assert front_matter["python_version"] in ("3.10.13", "3.12.12")  # what ZeroGPU has
+
+
+def test_the_image_installs_what_the_package_wants(project: dict[str, Any]) -> None:
+    installed = set(re.findall(r'"([a-z-]+[<>=].*?)"', (ROOT / "Dockerfile").read_text("utf-8")))
+    assert len(installed) >= 5
+    assert installed <= set(project["dependencies"])
 
 
 def test_the_front_matter_is_what_a_space_wants(front_matter: dict[str, Any]) -> None:

@@ -39,6 +39,7 @@ from lenet_digits import (
 )
 from lenet_digits.reading import prediction
 from lenet_digits.reading.network import Network
+from lenet_digits.reading.prediction import ANSWER
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -231,13 +232,13 @@ def test_a_prediction_goes_into_json_and_back() -> None:
 
 def test_a_notebook_shows_ten_bars_and_the_verdict() -> None:
     page = a_prediction()._repr_html_()
-    assert page.count("<tr>") == page.count("</tr>") == 10
-    assert "<b>4</b>" in page
-    assert "55.0 %" in page
-    assert "not a digit" in a_prediction(outlier_score=2.0)._repr_html_()
-    unknown = a_prediction(outlier_score=None)._repr_html_()
-    assert "<b>4</b>" in unknown
-    assert "unknown" in unknown
+    assert page.count("<tr") == page.count("</tr>") == 10
+    assert "<b>4 at 55.0 %</b>" in page
+    assert page.count("55.00%") == page.count(ANSWER) == 1  # the answer's bar
+    refused = a_prediction(outlier_score=2.0)._repr_html_()
+    assert "does not look like a digit" in refused
+    assert ANSWER not in refused
+    assert "if it is a digit: unknown" in a_prediction(outlier_score=None)._repr_html_()
 
 
 @pytest.mark.parametrize("own", [False, True])

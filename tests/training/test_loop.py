@@ -59,6 +59,8 @@ ELABORATE = Recipe(
     polish=0.4,
     drawn=0.2,
     nondigits=0.1,
+    pieces=0.1,
+    slivers=0.1,
 )
 LIMIT = 300  # digits; with ORIGINAL 6 steps an epoch, 18 in all
 
@@ -356,6 +358,8 @@ RECIPE_FAULTS = [
     ("polish", [-0.1, 2, math.nan], "from 0 to 1|a finite number"),
     ("drawn", [-1, math.nan, math.inf], "0 or more|a finite number"),
     ("nondigits", [-1, math.nan, math.inf], "0 or more|a finite number"),
+    ("pieces", [-1, math.nan, math.inf], "0 or more|a finite number"),
+    ("slivers", [-1, math.nan, math.inf], "0 or more|a finite number"),
     ("temperature", [0, -1, 1e-300, 1e300, math.inf, math.nan], "from 0.01 to 100|a finite"),
     ("evidence", [1e30, -1e30, math.inf, math.nan], "from -100 to 100|a finite number"),
 ]
