@@ -14,6 +14,7 @@ import io
 import json
 import reprlib
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -166,9 +167,14 @@ class LeNet5(nn.Module):
         f6 (84,) and output (10,).
         """
         seen: dict[str, Floats] = {}
+        here = threading.get_ident()
 
         def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-            return lambda _, __, out: seen.update({name: out[0].float().numpy(force=True).copy()})
+            def hook(_: nn.Module, __: Any, out: Tensor) -> None:
+                if threading.get_ident() == here:  # another thread may read other canvases
+                    seen[name] = out[0].float().numpy(force=True).copy()
+
+            return hook
 
         layers = {name: getattr(self, name) for name in LAYERS}
         hooks = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]

@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 
 from lenet_digits.demo.answers import for_page
+from lenet_digits.demo.inside import for_panel, kernels
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
 from lenet_digits.storage.files import WeightsError
 
 TOO_LARGE = "This picture needs more memory than the browser has. Save it smaller."
 
 
-def answer(picture: bytes | memoryview) -> str:
-    """The answer to a picture file as the page shows it, as JSON.
+def answer(name: str, picture: bytes | memoryview, digits: str = "{}") -> str:
+    """The answer to what the page asks, as JSON; the same as the server's.
 
     Where the server would refuse the picture with a sentence, that sentence is the answer.
+
+    Args:
+        name: "read", as `for_page` answers; "inside", as `for_panel` does; or "kernels".
+        picture: a picture file; of a canvas, for "inside"; any for "kernels".
+        digits: for "inside", the digits among the options of `for_panel`, as JSON.
     """
     try:
+        if name == "kernels":
+            return json.dumps(kernels())
+        if name == "inside":
+            options = {option: int(digit) for option, digit in json.loads(digits).items()}
+            return json.dumps(for_panel(bytes(picture), **options))
         return json.dumps(for_page(bytes(picture)))
     except (NoInkError, UnreadableImageError, WeightsError) as error:
         return _problem(str(error))

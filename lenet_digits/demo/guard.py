@@ -37,7 +37,7 @@ KEPT = 120.0  # seconds that a file is kept; Gradio deletes those that it rememb
 UPLOADS = b"uploads"  # what callers are told of the folder that their uploads lie in
 
 API = "/gradio_api/"
-READ = "read"  # our own route for pictures
+OWN = ("read", "inside")  # our own routes for pictures
 PAGE = re.compile(r"(?!/gradio_api/|/monitoring|/login|/logout).*", re.DOTALL)
 OFFERED = {
     "GET": r"info|openapi\.json|startup-events|app_id|theme\.css|heartbeat/[^/]+|queue/data"
@@ -86,7 +86,7 @@ class Guard:
 
         try:
             place = _place(scope)
-            _check_headers(scope, others_see=place not in ("", READ))
+            _check_headers(scope, others_see=place not in ("", *OWN))
             with ExitStack() as stack:
                 body = await self._body(scope, receive, place, stack)
                 await self._pass_on(scope, body, receive, answer, place)
@@ -100,7 +100,7 @@ class Guard:
                 await reply(scope, receive, send)
 
     async def _body(self, scope: Scope, receive: Receive, place: str, stack: ExitStack) -> bytes:
-        limit = self.max_bytes if place in ("upload", READ) else MAX_CALL
+        limit = self.max_bytes if place in ("upload", *OWN) else MAX_CALL
         declared = dict(scope["headers"]).get(b"content-length", b"")
         size = int(declared[:18]) if declared.isdigit() else 0
         body = bytearray()
@@ -137,7 +137,7 @@ class Guard:
             _check_room(self.folder, len(body))
             scope["query_string"] = b""  # Gradio keeps a record of each `upload_id` for ever
             send = _replacing(self.uploads, UPLOADS, send)
-        elif place != READ:
+        elif place not in OWN:
             body = re.sub(rb'"%b(?=[/\\])' % UPLOADS, lambda _: b'"' + self.uploads, body)
         unread = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -177,8 +177,8 @@ def _place(scope: Scope) -> str:
     method = scope["method"].replace("HEAD", "GET")
     if method == "GET" and PAGE.fullmatch(path):
         return ""
-    if method == "POST" and path == f"/{READ}":
-        return READ
+    if method == "POST" and path[1:] in OWN:
+        return path[1:]
     place = path.removeprefix(API).removesuffix("/")
     if path.startswith(API) and method in OFFERED and re.fullmatch(OFFERED[method], place):
         return place

@@ -71,13 +71,14 @@ def _reader(source: str) -> gr.HTML:
 
 def reader_html(source: str) -> str:
     """The HTML of a reader, ``pad`` or ``upload``; `reader_scripts` bring it to life."""
-    template = static_file(f"{source}.html") + static_file("answer.html") + _examples(source)
+    answer = static_file("answer.html").replace("@inside@", static_file("inside.html"))
+    template = static_file(f"{source}.html") + answer + _examples(source)
     return f'<div class="reader">{template}</div>'.replace("@bars@", _bars())
 
 
 def reader_scripts(engine: str, *sources: str) -> str:
     """The JavaScript of an engine, ``engine-server`` or ``engine-browser``, and of readers."""
-    return "".join(static_file(f"{name}.js") for name in (engine, "answer", *sources))
+    return "".join(static_file(f"{name}.js") for name in (engine, "answer", "inside", *sources))
 
 
 # How each reader's script begins. Gradio makes the second reader when its tab is first opened:

@@ -1,5 +1,8 @@
 """The app's own addresses: ``POST /read`` says what is in a picture, ``GET /health`` that it runs.
 
+``POST /inside`` shows what the layers of the network make of a canvas; ``GET /inside`` has the
+kernels, which are the same for every canvas.
+
 A picture arrives as the body itself or as the file of a form. It stays in memory, and at most
 `MAX_THREADS` pictures are decoded at once.
 """
@@ -7,6 +10,7 @@ A picture arrives as the body itself or as the file of a form. It stays in memor
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +35,8 @@ MAX_WAITING = 256  # pictures that wait for a thread; a caller beyond is told to
 DAY = 86_400  # seconds that a browser may keep an example before it asks again
 FORM = "multipart/form-data"
 
+DIGITS = "0123456789"
+
 Answer = Callable[[bytes], dict[str, Any]]
 
 
@@ -40,10 +46,18 @@ class Routes:
     Args:
         plain: a picture's answer for programs.
         full: a picture's answer for the page, with small pictures in it.
+        layers: what the network makes of a canvas, see `inside.for_panel`.
+        kernels: of the same network, see `inside.kernels`.
     """
 
-    def __init__(self, plain: Answer, full: Answer) -> None:
-        self.plain, self.full = plain, full
+    def __init__(
+        self,
+        plain: Answer,
+        full: Answer,
+        layers: Callable[..., dict[str, Any]],
+        kernels: Callable[[], dict[str, str]],
+    ) -> None:
+        self.plain, self.full, self.layers, self.kernels = plain, full, layers, kernels
         self.waiting = 0
         self.limiter: anyio.CapacityLimiter | None = None  # of the event loop that first needs it
 
@@ -51,6 +65,7 @@ class Routes:
         """What to give to Starlette."""
         return [
             Route("/read", self.read, methods=["POST"]),
+            Route("/inside", self.inside, methods=["GET", "POST"]),
             Route("/health", self.health),
             Route("/examples/{name}", self.example),
         ]
@@ -72,9 +87,27 @@ class Routes:
 
     async def read(self, request: Request) -> JSONResponse:
         """The answer to one picture; with ``?pictures=1``, the page's, with pictures in it."""
+        return await self._answer(
+            request, self.full if request.query_params.get("pictures") else self.plain
+        )
+
+    async def inside(self, request: Request) -> JSONResponse:
+        """The layers for one canvas; with ``?digit=8``, the ink that makes it an 8.
+
+        ``against=3`` compares it with a 3 instead of the runner-up. A GET has the kernels.
+        """
+        if request.method != "POST":
+            return JSONResponse(self.kernels())
+        asked = {name: request.query_params.get(name) for name in ("digit", "against")}
+        for name, value in asked.items():
+            if value is not None and (len(value) != 1 or value not in DIGITS):
+                raise HTTPException(400, f"{name} must be a digit, 0 to 9.")
+        digits = {name: int(value) for name, value in asked.items() if value is not None}
+        return await self._answer(request, partial(self.layers, **digits))
+
+    async def _answer(self, request: Request, answer: Answer) -> JSONResponse:
         _refuse_foreign(request)
         picture = await _picture(request)
-        answer = self.full if request.query_params.get("pictures") else self.plain
         if self.waiting >= MAX_WAITING:
             raise HTTPException(503, "The server has as many pictures as it can take.")
         self.waiting += 1

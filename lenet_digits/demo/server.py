@@ -24,6 +24,7 @@ from lenet_digits import __version__
 from lenet_digits.demo.address import bracketed, choose_address, others_open, url
 from lenet_digits.demo.answers import MAX_BYTES, for_page, for_programs
 from lenet_digits.demo.guard import HANDLERS, Guard, swept
+from lenet_digits.demo.inside import for_panel, kernels
 from lenet_digits.demo.page import STATIC, build_demo, static_file
 from lenet_digits.demo.routes import MAX_THREADS, Routes
 from lenet_digits.reading.prediction import shipped_network
@@ -99,7 +100,8 @@ def launch_options(model: LeNet5 | None = None) -> dict[str, Any]:
 
 def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
     """What `gradio.mount_gradio_app` needs to know of this app besides where it goes."""
-    routes = Routes(partial(for_programs, model=model), partial(for_page, model=model))
+    answers = (for_programs, for_page, for_panel, kernels)
+    routes = Routes(*(partial(answer, model=model) for answer in answers))
     guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + FORM}
     return {
         "theme": _theme(),

@@ -44,6 +44,7 @@ READER_CODE = (
     "demo/__init__.py",
     "demo/answers.py",
     "demo/browser.py",
+    "demo/inside.py",
 )
 READER_FILE = "reader.zip"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # time of files in the archive: the same content, the same bytes

@@ -499,6 +499,8 @@ def test_axe_finds_no_serious_violation(new_page: Callable[..., Page], scheme: s
     draw(page, STROKES["3"])
     expect(headline(page)).to_have_text("3")
     page.get_by_text("Steps to the canvas").click()
+    page.get_by_text("Inside the network").click()
+    expect(page.locator(".mattered:visible")).not_to_be_empty()
     for tab in ("Sketchpad", "Upload", "About"):
         page.get_by_role("tab", name=tab).click()
         violations = [

@@ -220,6 +220,34 @@ def test_a_picture_that_is_too_large_is_refused(demo: Any, client: Any) -> None:
     assert "20 MB" in reply.json()["detail"]
 
 
+def test_the_inside_of_a_canvas_is_an_address_of_its_own(client: Any, seven: Path) -> None:
+    answer = client.post("/read?pictures=1", content=seven.read_bytes()).json()
+    assert "layers" not in answer
+    canvas = base64.b64decode(answer["digits"][0]["canvas"].partition(",")[2])
+    assert list(client.post("/inside", content=canvas).json()) == ["layers"]
+    asked = client.post("/inside?digit=7&against=1", content=canvas).json()
+    assert (asked["digit"], asked["against"]) == (7, 1)
+    assert set(client.get("/inside").json()) == {"c1", "c3"}
+    foreign = {"sec-fetch-site": "cross-site"}
+    assert client.post("/inside", content=canvas, headers=foreign).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "sentence"),
+    [
+        ("digit=10", b"", "digit must be a digit, 0 to 9."),
+        ("digit=7&against=x", b"", "against must be a digit, 0 to 9."),
+        ("", b"nonsense", "picture"),
+    ],
+)
+def test_what_has_no_inside_gets_a_sentence(
+    client: Any, query: str, content: bytes, sentence: str
+) -> None:
+    reply = client.post(f"/inside?{query}", content=content)
+    assert reply.status_code in (400, 422)
+    assert sentence in reply.json()["detail"]
+
+
 def test_health_says_that_the_app_runs(client: Any) -> None:
     assert client.get("/health").json() == {"status": "ok", "version": __version__}
 

@@ -7,6 +7,7 @@ release that the site pins was never run here.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import shutil
@@ -22,6 +23,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -30,9 +32,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from standins.release import make_core, make_release
 
 from lenet_digits.cli.entry import main
-from lenet_digits.demo import site
+from lenet_digits.demo import inside, site
 from lenet_digits.demo.answers import for_page
 from lenet_digits.demo.browser import answer
+from lenet_digits.demo.inside import for_panel
 from lenet_digits.demo.site import Pyodide, SiteError, write_site
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +74,7 @@ for name in ("gradio", "torch", "matplotlib", "huggingface_hub", "tqdm", "starle
 sys.path.insert(0, archive)
 from lenet_digits.demo import browser
 assert browser.__file__.startswith(archive), browser.__file__
-print(browser.answer(open(picture, "rb").read()))
+print(browser.answer("read", open(picture, "rb").read()))
 """
 
 
@@ -89,7 +92,7 @@ def test_the_archive_alone_answers_as_the_page_does(
 
 
 def test_a_file_that_is_not_a_picture_is_answered_with_the_servers_sentence() -> None:
-    reply = json.loads(answer(b"no picture"))
+    reply = json.loads(answer("read", b"no picture"))
     assert reply["verdict"] == "problem"
     assert reply["note"].endswith(".")
 
@@ -101,7 +104,7 @@ def test_a_picture_that_takes_all_memory_is_answered_with_a_sentence(
         raise MemoryError
 
     monkeypatch.setattr("lenet_digits.demo.browser.for_page", take_all)
-    assert "more memory than the browser has" in json.loads(answer(b""))["note"]
+    assert "more memory than the browser has" in json.loads(answer("read", b""))["note"]
 
 
 def test_the_same_site_is_written_again_to_the_byte(folder: Path, tmp_path: Path) -> None:
@@ -383,7 +386,8 @@ def test_all_examples_in_a_browser_are_answered_as_by_the_server(
     with serving(copy) as server:
         page = visitor.new_page()
         page.goto(f"{address(server)}manifest.json")
-        page.add_script_tag(path=site.STATIC / "engine-browser.js")
+        for script in ("engine-browser.js", "inside.js"):
+            page.add_script_tag(path=site.STATIC / script)
         page.evaluate(START_ENGINE)
         for path in EXAMPLES:
             picture = f"examples/{path.relative_to(ROOT / 'examples').as_posix()}"
@@ -391,6 +395,18 @@ def test_all_examples_in_a_browser_are_answered_as_by_the_server(
                 "async (url) => engine.read(await (await fetch(url)).blob())", picture
             )
             print(f"{path.name:24} {assert_same(path, reply, served[path]):.1e}")
+        canvas = reply["digits"][0]["canvas"]
+        asked = "(canvas) => Promise.all([engine.inside(canvas, { digit: 8 }), engine.kernels()])"
+        layers, kernels = page.evaluate(asked, canvas)
+    expected = for_panel(base64.b64decode(canvas.partition(",")[2]), digit=8)
+    assert (layers["digit"], layers["against"]) == (8, expected["against"])
+    for name, layer in expected["layers"].items():
+        values, others = (
+            np.frombuffer(base64.b64decode(each), np.uint8).astype(int)
+            for each in (layer, layers["layers"][name])
+        )
+        assert abs(values - others).max() <= 1, name  # one step of rounding
+    assert kernels == inside.kernels()
 
 
 @pytest.mark.registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from lenet_digits import LeNet5, NoInkError, activations, canvas_steps, load_model, occlusion
+from lenet_digits.reading.canvas import to_canvas
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPES = {
@@ -31,6 +33,24 @@ def hooked(model: LeNet5, canvas: np.ndarray) -> dict[str, np.ndarray]:
     with torch.inference_mode():
         model(torch.from_numpy(canvas)[None, None])
     return seen
+
+
+def test_another_threads_canvas_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model()
+    mine, other = (to_canvas(EXAMPLES / name) for name in ("7-photo.jpg", "9-tiny.png"))
+    wanted = model.activations(mine)
+    logits = model.logits
+
+    def logits_beside_another_thread(canvases: np.ndarray) -> np.ndarray:
+        answer = logits(canvases)
+        thread = threading.Thread(target=logits, args=(other[None],))
+        thread.start()
+        thread.join()
+        return answer
+
+    monkeypatch.setattr(model, "logits", logits_beside_another_thread)
+    found = model.activations(mine)
+    assert all(np.array_equal(found[name], layer) for name, layer in wanted.items())
 
 
 @pytest.mark.parametrize("name", ["7-photo.jpg", "3-transparent.png", "9-tiny.png"])

@@ -13,5 +13,5 @@ const { packages } = JSON.parse(readFileSync(`${folder}/pyodide-lock.json`));
 const python = await loadPyodide({ indexURL: folder, packages: Object.keys(packages), stdout() {} });
 python.unpackArchive(bytes(archive), "zip");
 const { answer } = python.pyimport("lenet_digits.demo.browser");
-const answers = pictures.map((path) => JSON.parse(answer(python.toPy(bytes(path)))));
+const answers = pictures.map((path) => JSON.parse(answer("read", python.toPy(bytes(path)))));
 process.stdout.write(JSON.stringify(answers), () => process.exit());

@@ -9,6 +9,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
   const panel = $(".answer");
   const bars = [...element.querySelectorAll(".bars li")];
   const chips = $(".chips");
+  const inside = makeInside(element, engine);
   let latest = 0; // questions asked so far; only the answer to the last one is ever shown
   let pending; // aborts that question
   let shown = null; // the reply that the panel shows
@@ -74,7 +75,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
     }
     $(".steps").hidden = !reply.steps;
     $(".steps ol").replaceChildren(...(reply.steps ?? []).map(step));
-    choose(chosen);
+    choose(chosen, live);
   }
 
   function step({ name, about, image }) {
@@ -87,7 +88,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
   }
 
   // Shows the bars and the canvas of one digit.
-  function choose(index) {
+  function choose(index, live = false) {
     chosen = index;
     const digit = shown.digits?.[index];
     bars.forEach((bar, value) => {
@@ -109,6 +110,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
       chip.tabIndex = at === index ? 0 : -1;
     });
     onBoxes((shown.digits ?? []).map(({ box }) => box), index);
+    inside.show(digit, live);
   }
 
   function showChips(digits) {

@@ -10,7 +10,7 @@ const NOT_YET = "This is read as soon as the page has loaded Python.";
 // told how far loading is: { text, share }, where the share is 1 at the end, and null while nobody
 // can tell. After a failure there is no share, and the text says what is wrong.
 function makeBrowserEngine({ worker: address, limit, onState }) {
-  const engine = { read, limit, notYet: NOT_YET };
+  const engine = { read, inside, kernels, limit, notYet: NOT_YET };
   const waiting = []; // questions, oldest first; the worker has the first of them while `busy`
   let worker = null;
   let ready = false;
@@ -19,11 +19,23 @@ function makeBrowserEngine({ worker: address, limit, onState }) {
 
   // `picture`: a Blob. Resolves to a reply; rejects where a newer question takes its place.
   async function read(picture, signal) {
-    const bytes = await picture.arrayBuffer().catch(() => null);
-    if (!bytes) return problem(NO_FILE);
+    const content = await picture.arrayBuffer().catch(() => null);
+    return content ? ask({ name: "read", content }, signal) : problem(NO_FILE);
+  }
+
+  // What the panel asks for: see makeInside.
+  function inside(canvas, digits) {
+    return ask({ name: "inside", content: bytes(canvas.split(",")[1]).buffer, digits });
+  }
+
+  function kernels() {
+    return ask({ name: "kernels", content: new ArrayBuffer(0) });
+  }
+
+  function ask(message, signal) {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      const question = { bytes, resolve, left: false };
+      const question = { message, resolve, left: false };
       signal?.addEventListener("abort", () => {
         question.left = true;
         reject(signal.reason);
@@ -43,7 +55,8 @@ function makeBrowserEngine({ worker: address, limit, onState }) {
     waiting.splice(0, at < 0 ? waiting.length : at);
     if (!waiting.length) return;
     busy = true;
-    worker.postMessage(waiting[0].bytes, [waiting[0].bytes]);
+    const [{ message }] = waiting;
+    worker.postMessage(message, [message.content]);
   }
 
   function fail(sentence) {

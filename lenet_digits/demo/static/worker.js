@@ -1,5 +1,5 @@
-// Loads Python and the reader, then answers pictures. Each message to it is the bytes of a picture;
-// its own messages are [kind, value], as engine-browser.js takes them. SITE, which says where the
+// Loads Python and the reader, then answers pictures. Each message to it is { name, content, digits },
+// as lenet_digits/demo/browser.py takes them; its own are [kind, value], for engine-browser.js. SITE, which says where the
 // files are and what they must be, is written before this when the site is made.
 
 const NO_MEMORY = "This browser has no memory left for Python. Close other tabs, then reload the page.";
@@ -137,10 +137,10 @@ async function startPython(files) {
   python.unpackArchive(await files.get(SITE.reader), "zip");
   files.clear();
   const { answer } = python.pyimport("lenet_digits.demo.browser");
-  return (picture) => {
-    const view = python.toPy(picture);
+  return ({ name, content, digits = {} }) => {
+    const view = python.toPy(content);
     try {
-      return JSON.parse(answer(view));
+      return JSON.parse(answer(name, view, JSON.stringify(digits)));
     } finally {
       view.destroy();
     }
