@@ -9,6 +9,7 @@ from lenet_digits.demo.inside import for_panel, kernels
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
 from lenet_digits.storage.files import WeightsError
 
+DIGITS = ("digit", "against")  # options of `for_panel`
 TOO_LARGE = "This picture needs more memory than the browser has. Save it smaller."
 
 
@@ -26,13 +27,17 @@ def answer(name: str, picture: bytes | memoryview, digits: str = "{}") -> str:
         if name == "kernels":
             return json.dumps(kernels())
         if name == "inside":
-            options = {option: int(digit) for option, digit in json.loads(digits).items()}
-            return json.dumps(for_panel(bytes(picture), **options))
+            digit, against = (_whole(json.loads(digits).get(name)) for name in DIGITS)
+            return json.dumps(for_panel(bytes(picture), digit=digit, against=against))
         return json.dumps(for_page(bytes(picture)))
     except (NoInkError, UnreadableImageError, WeightsError) as error:
         return _problem(str(error))
     except MemoryError:
         return _problem(TOO_LARGE)
+
+
+def _whole(digit: int | str | None) -> int | None:
+    return None if digit is None else int(digit)
 
 
 def _problem(sentence: str) -> str:

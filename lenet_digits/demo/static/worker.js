@@ -61,8 +61,9 @@ function openStore() {
 async function request(file, url) {
   const place = new URL(url).host;
   const hashes = Boolean(globalThis.crypto?.subtle); // without https there are none: see isRight
-  const options = hashes ? {} : { integrity: `sha256-${file.sha256}` };
-  const response = await fetchFile(url, options).catch(() => {
+  const integrity = hashes ? "" : `sha256-${file.sha256}`;
+  // "no-cache": an earlier release may have had another file of this name.
+  const response = await fetchFile(url, { cache: "no-cache", integrity }).catch(() => {
     const what = hashes ? place : `${place} or an undamaged ${file.name}`;
     throw new Failure(`${what} cannot be reached. Check the connection, then reload the page.`);
   });
