@@ -47,6 +47,30 @@ REQUIRED_FILES = (CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, SAMPLE_FIL
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 SPACE_FOLDERS = ("lenet_digits", "weights", "examples")
 LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi", ".*", "onnx")
+# The README.md of a static Space: its settings.
+STATIC_SPACE = f"""---
+title: lenet-digits
+emoji: ✍️
+colorFrom: green
+colorTo: gray
+sdk: static
+app_file: index.html
+short_description: LeNet-5 of 1998 reads digits, all in your browser
+license: apache-2.0
+models:
+  - {REPO}
+datasets:
+  - ylecun/mnist
+tags:
+  - mnist
+  - lenet
+  - handwriting
+  - image-classification
+---
+
+The page of [lenet-digits](https://github.com/lenet-digits/lenet-digits) without a server: the
+visitor's browser reads the pictures itself, and sends them to nobody. `lenet-digits site` makes it.
+"""
 # Share of digits whose answer may differ from machine to machine: those the network is torn about.
 TORN = 2e-4
 
@@ -253,6 +277,37 @@ def push_space(
             repo_type="space",
             private=private,
             hardware=hardware,
+            token=token,
+            message=f"lenet-digits {REVISION}",
+            exact=True,
+        )
+
+
+def push_static_space(
+    repo: str, *, private: bool | None = None, token: str | bool | None = None
+) -> str:
+    """Upload the static site to a Space on the Hub; returns the commit's hash.
+
+    Visitors' browsers read the pictures themselves; see `lenet_digits.demo.site`.
+
+    Args:
+        repo: "owner/name"; created if it does not exist.
+        private: whether a Space made here is.
+        token: that may write there; the one that ``hf auth login`` stored by default.
+
+    Raises HubError where the Hub cannot be reached or refuses.
+    """
+    from lenet_digits.demo.site import write_site  # imports gradio, which takes seconds
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_site(folder)
+        Path(folder, "README.md").write_text(STATIC_SPACE, encoding="utf-8")
+        return upload(
+            Path(folder),
+            repo,
+            repo_type="space",
+            sdk="static",
+            private=private,
             token=token,
             message=f"lenet-digits {REVISION}",
             exact=True,

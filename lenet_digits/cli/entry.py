@@ -24,7 +24,7 @@ from lenet_digits.cli.console import (
 from lenet_digits.cli.experiments import add_evaluate, add_samples, add_train, resuming
 from lenet_digits.cli.predicting import add_predict
 from lenet_digits.cli.reading import add_read
-from lenet_digits.cli.serving import add_app, add_push, add_push_space
+from lenet_digits.cli.serving import add_app, add_push, add_push_space, add_site
 from lenet_digits.cli.signals import INTERRUPTED
 
 
@@ -68,8 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
-        add_predict, add_read, add_train, add_evaluate, add_samples, add_app, add_push,
-        add_push_space,
+        add_predict, add_read, add_train, add_evaluate, add_samples, add_app, add_site,
+        add_push, add_push_space,
     ):  # fmt: skip
         add(commands)
     return parser

@@ -1,9 +1,10 @@
-"""``app``, ``push`` and ``push-space``: the web app, here and on the Hub."""
+"""``app``, ``site``, ``push`` and ``push-space``: the web app, here and on the Hub."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from typing import Any
 
 from lenet_digits.cli.console import add_command, add_weights, whole_number
@@ -38,6 +39,28 @@ def _app(**options: Any) -> int:
     return 0
 
 
+def add_site(commands: Any) -> None:
+    """Add the command ``site``."""
+    parser = add_command(
+        commands, "site", "write the web app as a static site, which reads in the visitor's browser"
+    )
+    parser.add_argument("folder", metavar="OUT", help="folder of the site; made if it is not there")
+    parser.add_argument(
+        "--self-hosted", metavar="DIR",
+        help="directory with Pyodide's files, which become part of the site (default: visitors get "
+        "Pyodide, which is Python for browsers, from its own server)",
+    )  # fmt: skip
+    parser.set_defaults(run=_site)
+
+
+def _site(*, folder: str, **options: Any) -> int:
+    from lenet_digits.demo.site import write_site
+
+    write_site(folder, **options)
+    print(f"{folder} has the site. To see it: python -m http.server -d {shlex.quote(folder)}")
+    return 0
+
+
 def add_push(commands: Any) -> None:
     """Add the command ``push``."""
     parser = add_command(commands, "push", "check the shipped weights and upload them to the Hub")
@@ -62,23 +85,31 @@ def _push(*, repo: str, private: bool | None = None, data: str | None = None) ->
 
 def add_push_space(commands: Any) -> None:
     """Add the command ``push-space``."""
-    parser = add_command(commands, "push-space", "upload the app, from a checkout, to a Space")
+    parser = add_command(commands, "push-space", "upload the app to a Space")
     _add_repository(parser)
     parser.add_argument(
         "--source", metavar="DIR", help="checkout of this project (default: this directory)"
     )
-    parser.add_argument(
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
         "--hardware", metavar="NAME",
         help="hardware for a new Space, for example zero-a10g (default: the free CPU, which the "
         "Hub gives only to subscribers)",
     )  # fmt: skip
+    kind.add_argument(
+        "--static", action="store_true",
+        help="upload the static site instead (see the command site): free, and private, as it "
+        "reads in the visitor's browser; it needs no checkout",
+    )  # fmt: skip
     parser.set_defaults(run=_push_space)
 
 
-def _push_space(*, repo: str, **options: Any) -> int:
-    from lenet_digits.publishing import push_space
+def _push_space(*, repo: str, static: bool = False, **options: Any) -> int:
+    from lenet_digits.publishing import PublishingError, push_space, push_static_space
 
-    commit = push_space(repo, **options)
+    if static and "source" in options:
+        raise PublishingError("A static site is made without a checkout: leave out --source.")
+    commit = (push_static_space if static else push_space)(repo, **options)
     print(f"{_hub()}/spaces/{repo} has the app, at {commit}.")
     return 0
 

@@ -38,9 +38,11 @@ PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 
 MANIFEST = {
     "name": NAME,
+    "short_name": NAME,
     "description": ABOUT,
     "icons": [{"src": "icon.png", "sizes": "512x512", "type": "image/png", "purpose": "any"}],
     "start_url": "./",
+    "scope": "./",
     "display": "standalone",
     "background_color": "#f6f2e8",
     "theme_color": "#f6f2e8",
@@ -125,13 +127,18 @@ class Identity:
         await self.app(scope, receive, send)
 
 
+def head_html(root: str) -> str:
+    """The page's head: its title, icons and share card. `root` is the page's address without /."""
+    template = (STATIC / "head.html").read_text(encoding="utf-8")
+    return template.format(name=NAME, about=ABOUT, root=html.escape(root))
+
+
 def page(body: bytes, request: Request) -> bytes:
     """Gradio's page, with our own head."""
     root = get_root_url(request, "/", request.scope.get("root_path"))
     prefix = request.headers.get("x-forwarded-prefix", "")  # from a proxy
     root += prefix if PREFIX.fullmatch(prefix) else ""
-    template = (STATIC / "head.html").read_text(encoding="utf-8")
-    head = template.format(name=NAME, about=ABOUT, root=html.escape(root))
+    head = head_html(root)
     text = GRADIOS.sub("", body.decode())
     text = ROOT.sub(lambda _: OWN_ROOT, text)
     return text.replace("</head>", f"{head}</head>", 1).encode()

@@ -60,16 +60,26 @@ def _reader(source: str) -> gr.HTML:
     It is one component rather than several joined by events: its script numbers the questions it
     asks, and drops the answer to any but the latest, so that no older picture's is ever shown.
     """
-    answer = static_file("answer.html").replace("@inside@", static_file("inside.html"))
-    template = static_file(f"{source}.html") + answer + _examples(source)
-    names = ("engine-server", "answer", "inside", source, *(["gradio"] if source == "pad" else []))
-    scripts = "".join(static_file(f"{name}.js") for name in names)
+    own = ["gradio"] if source == "pad" else []
+    scripts = reader_scripts("engine-server", source, *own)
     # Not a subclass of gr.HTML: Gradio would write a .pyi file beside this module.
     return gr.HTML(
-        html_template=f'<div class="reader">{template}</div>'.replace("@bars@", _bars()),
+        html_template=reader_html(source),
         js_on_load=f"{scripts}const engine = makeServerEngine({MAX_BYTES});{START[source]}{READY}",
         apply_default_css=False,
     )
+
+
+def reader_html(source: str) -> str:
+    """The HTML of a reader, ``pad`` or ``upload``; `reader_scripts` bring it to life."""
+    answer = static_file("answer.html").replace("@inside@", static_file("inside.html"))
+    template = static_file(f"{source}.html") + answer + _examples(source)
+    return f'<div class="reader">{template}</div>'.replace("@bars@", _bars())
+
+
+def reader_scripts(engine: str, *sources: str) -> str:
+    """The JavaScript of an engine, ``engine-server`` or ``engine-browser``, and of readers."""
+    return "".join(static_file(f"{name}.js") for name in (engine, "answer", "inside", *sources))
 
 
 # How each reader's script begins. Gradio makes the second reader when its tab is first opened:
@@ -92,6 +102,7 @@ START = {
         delete window.waitingPicture;
     """,
 }
+API_LINK = ' · <a href="?view=api">API</a>'
 READY = 'element.dataset.ready = "";'  # shown before its script runs; tests must not draw too soon
 
 
@@ -128,7 +139,17 @@ NO_REFUSALS = (
 )
 
 
-def _about(weights_note: str, metrics: Metrics | None, *, sees_nondigits: bool = True) -> str:
+def about_html(
+    weights_note: str,
+    metrics: Metrics | None,
+    *,
+    sees_nondigits: bool = True,
+    where: str | None = None,
+) -> str:
+    """The page's text about itself; ``where`` is HTML that says where pictures are read.
+
+    By default it says that a server reads them, and how a program asks that server.
+    """
     figures = "<h2>How often it is right</h2>"
     figures += "" if metrics else "<p>The figures of these weights are missing or damaged.</p>"
     curves = ""
@@ -147,6 +168,14 @@ def _about(weights_note: str, metrics: Metrics | None, *, sees_nondigits: bool =
         curves=curves,
         weights=html.escape(weights_note),
         refusals=REFUSALS if sees_nondigits else NO_REFUSALS,
+        where=static_file("about-server.html") if where is None else where,
+    )
+
+
+def footer_html(weights_note: str, *, links: str = "") -> str:
+    """The foot of the page; ``links`` is HTML that follows its own links."""
+    return static_file("footer.html").format(
+        weights=html.escape(weights_note), version=__version__, links=links
     )
 
 
@@ -181,7 +210,7 @@ def _curve(title: str, values: list[float]) -> str:
         </p></figure>"""
 
 
-def _metrics() -> Metrics | None:
+def shipped_metrics() -> Metrics | None:
     """The figures of the shipped weights; None, and a line in the log, where they are damaged."""
     try:
         return Metrics.read(weights_directory() / METRICS_FILE)
@@ -228,20 +257,15 @@ def build_demo(model: LeNet5 | None = None, *, weights_note: str | None = None) 
                 _reader("upload")
             with gr.Tab("About"):
                 gr.HTML(
-                    _about(
+                    about_html(
                         weights_note,
-                        _metrics(),
+                        shipped_metrics(),
                         sees_nondigits=model is None or getattr(model, "sees_nondigits", False),
                     ),
                     js_on_load=FILL_IN_ORIGIN,
                     apply_default_css=False,
                 )
-        gr.HTML(
-            static_file("footer.html").format(
-                weights=html.escape(weights_note), version=__version__
-            ),
-            apply_default_css=False,
-        )
+        gr.HTML(footer_html(weights_note, links=API_LINK), apply_default_css=False)
         add_endpoints(predicted, numbers)
     explain_refusals(demo)
     describe_once(demo)

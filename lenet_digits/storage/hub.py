@@ -154,6 +154,7 @@ def upload(
     message: str,
     tag: str | None = None,
     exact: bool = False,
+    sdk: str = "gradio",
     hardware: str | None = None,
 ) -> str:
     """Upload a folder to a repository, in one commit; returns the commit's hash.
@@ -161,12 +162,13 @@ def upload(
     Args:
         folder: with the files, no others.
         repo: "owner/name"; created if it does not exist.
-        repo_type: "model" or "space" (a Gradio one).
+        repo_type: "model" or "space".
         private: whether a repository made here is; the owner's default where not said.
         token: as in ``huggingface_hub.HfApi``.
         message: of the commit.
         tag: to put on the commit, unless the repository has it already.
         exact: whether to remove from the repository what the folder lacks.
+        sdk: of a Space made here, "gradio" or "static".
         hardware: of a Space made here, say "zero-a10g"; the free one where not said.
 
     Raises:
@@ -182,7 +184,7 @@ def upload(
             repo_type=repo_type,
             private=private,
             exist_ok=True,
-            space_sdk="gradio" if repo_type == "space" else None,
+            space_sdk=sdk if repo_type == "space" else None,
             space_hardware=hardware,  # type: ignore[arg-type]
         )
         commit = api.upload_folder(

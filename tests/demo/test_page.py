@@ -653,22 +653,22 @@ def test_weights_that_cannot_be_used_give_way_to_the_shipped_ones(
 
 def test_about_shows_the_figures_it_is_given_and_only_those(demo: Any) -> None:
     metrics = Metrics.read(ROOT / "weights" / METRICS_FILE)
-    page = demo.page._about("Weights of a test.", metrics)
+    page = demo.page.about_html("Weights of a test.", metrics)
     assert f"{metrics.accuracy:.2%}" in page
     assert "MNIST test digits" in page
     assert "10,000" in page
     assert page.count("<polyline") == 2
     held_out = replace(metrics, holdout=5, evaluated_on="5 held-out training digits")
-    assert "MNIST test digits" not in demo.page._about("Weights of a test.", held_out)
-    bare = demo.page._about("Weights of a test.", None)
+    assert "MNIST test digits" not in demo.page.about_html("Weights of a test.", held_out)
+    bare = demo.page.about_html("Weights of a test.", None)
     assert "missing or damaged" in bare
     assert "<table" not in bare
     assert "<polyline" not in bare
 
 
 def test_about_says_where_refusals_mean_nothing(demo: Any) -> None:
-    assert "it says so" in demo.page._about("", None)
-    page = demo.page._about("", None, sees_nondigits=False)
+    assert "it says so" in demo.page.about_html("", None)
+    page = demo.page.about_html("", None, sees_nondigits=False)
     assert "it says so" not in page
     assert "unknown" in page
 

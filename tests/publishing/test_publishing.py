@@ -568,6 +568,32 @@ def test_a_space_is_not_made_without_a_hub(monkeypatch: pytest.MonkeyPatch, hub:
         push_space(ACCOUNT, source=ROOT)
 
 
+def test_the_command_pushes_the_static_site_as_a_static_space(
+    hub: Hub, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["push-space", ACCOUNT, "--static"]) == 0
+    commit = capsys.readouterr().out.split()[-1].rstrip(".")
+    settings = hub.repositories[f"spaces/{ACCOUNT}"].settings
+    assert (settings["type"], settings["sdk"]) == ("space", "static")
+    files = received(hub, f"spaces/{ACCOUNT}", commit)
+    settings = yaml.safe_load(files.pop("README.md").decode().split("---\n")[1])
+    assert (settings["sdk"], settings["app_file"]) == ("static", "index.html")
+    assert len(settings["short_description"]) <= 60
+    assert main(["site", str(tmp_path)]) == 0
+    site = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in site}
+
+
+def test_a_static_space_takes_neither_checkout_nor_hardware(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["push-space", ACCOUNT, "--static", "--source", str(ROOT)]) == 1
+    assert "leave out --source" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["push-space", ACCOUNT, "--static", "--hardware", "zero-a10g"])
+    assert not hub.repositories
+
+
 # Settings that must agree
 
 

@@ -22,6 +22,7 @@ function makeAnswer(element, engine, { nothing, onBoxes = () => {} }) {
     const question = ++latest;
     pending?.abort();
     pending = new AbortController();
+    if (engine.notYet) announce(engine.notYet);
     panel.dataset.asking = "";
     let reply;
     try {

@@ -1,5 +1,5 @@
 // Sends pictures to the server that serves this page. The page without a server has another engine
-// with the same members.
+// (engine-browser.js) with the same members, and `notYet`, a sentence while it is not ready.
 
 const BUSY_PATIENCE = 1000; // milliseconds before a busy server is asked again
 const TRIES = 3;
