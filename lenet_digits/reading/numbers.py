@@ -24,7 +24,7 @@ from lenet_digits.reading.pictures import (
 )
 from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import Prediction, network_of, percent, predict_steps
-from lenet_digits.reading.segmentation import Pieces, candidates_of, canvas_of, lines_of
+from lenet_digits.reading.segmentation import Pieces, candidates_of, canvas_of, cuts_of, lines_of
 from lenet_digits.storage.files import WeightsError
 
 if TYPE_CHECKING:
@@ -84,6 +84,19 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A place where ink was cut apart, to try whether a digit ends there.
+
+    Attributes:
+        ends: x and y of its upper end, and x and y of its lower end, in pixels as a `Digit`'s box.
+        used: whether the line's text has an end of a digit or of a mark there.
+    """
+
+    ends: Box
+    used: bool
+
+
+@dataclass(frozen=True)
 class Line:
     """Digits side by side.
 
@@ -95,6 +108,7 @@ class Line:
         box: of all of it; see `Digit`.
         confidence: the calibrated probability, in [0, 1], that the whole line is right.
         alternatives: the next best readings, the likeliest first.
+        cuts: all cuts through ink that were tried, from the left.
     """
 
     text: str
@@ -103,6 +117,7 @@ class Line:
     box: Box
     confidence: float
     alternatives: tuple[Alternative, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,6 +179,7 @@ class Reading:
                         {"text": other.text, "confidence": other.confidence}
                         for other in line.alternatives
                     ],
+                    "cuts": [{"ends": list(cut.ends), "used": cut.used} for cut in line.cuts],
                 }
                 for line in self.lines
             ],
@@ -270,8 +286,17 @@ def scaled(reading: Reading, factor: float) -> Reading:
     def moved(parts: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(replace(part, box=box_of(part.box)) for part in parts)
 
+    def moved_cut(cut: Cut) -> Cut:
+        x1, y1, x2, y2 = (round(end * factor) for end in cut.ends)
+        return replace(cut, ends=(x1, y1, x2, y2))
+
     lines = tuple(
-        replace(line, digits=moved(line.digits), marks=moved(line.marks))
+        replace(
+            line,
+            digits=moved(line.digits),
+            marks=moved(line.marks),
+            cuts=tuple(moved_cut(cut) for cut in line.cuts),
+        )
         for line in moved(reading.lines)
     )
     return replace(reading, lines=lines, cells=moved(reading.cells), marks=moved(reading.marks))
@@ -475,7 +500,19 @@ def _line(page: Page, arcs: Arcs, paths: list[Path], single: Prediction | None) 
         _box(pieces, 0, len(pieces.boxes), page.scale),
         calibrated(confidence),
         tuple(Alternative(other, calibrated(share)) for other, share in others if other != text),
+        _cuts(pieces, {step.first for step in paths[0].steps}, page.scale),
     )
+
+
+def _cuts(pieces: Pieces, starts: set[int], scale: float) -> tuple[Cut, ...]:
+    """The cuts of a line; `starts` are the first pieces of its digits and marks."""
+    x, y = pieces.origin
+    found = []
+    for number, ((x1, y1), (x2, y2)) in cuts_of(pieces):
+        ends = (x1 + x, y1 + y, x2 + x, y2 + y)
+        left, top, right, bottom = (round(end / scale) for end in ends)
+        found.append(Cut((left, top, right, bottom), number in starts))
+    return tuple(found)
 
 
 def calibrated(share: float) -> float:

@@ -22,6 +22,9 @@ MOST_PIECES = 160  # of one line: that is about fifty digits
 MOST_LINES = 150
 MOST_IN_ONE = 5  # pieces of one digit
 SPECK = 0.07  # digit heights: what is smaller than this and than the pen is dirt
+BAR_WIDTH = 0.22  # digit heights: a remnant of a line is no wider; see `_remnants`
+BAR_OFF = 0.22  # digit heights: it ends at least so far from where a digit would
+FINE = 0.7  # pen widths: what is thinner was not written with the pen
 WIDEST = 1.6  # digit heights: of one digit
 LARGEST = 3.0  # digit heights: of one digit, in any direction
 WIDEST_GAP = 0.3  # digit heights: between the pieces of one digit
@@ -32,6 +35,7 @@ SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
 SLANTS = np.arange(-0.4, 0.96, 0.1)  # tangents of the slant of writing that are tried
 
 Ints = NDArray[np.intp]
+Point = tuple[int, int]  # x and y
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,19 +94,16 @@ def lines_of(page: Page) -> list[Pieces]:
     h = page.digit_height
     rows, width = page.mask.shape
     pen = pen_width(page.ink)
-    parts = []
-    for label in range(1, count):
-        x, y, w, tall, area = (int(value) for value in stats[label])
-        small = max(w, tall) < max(SPECK * h, 0.5 * pen) or area < 0.3 * (SPECK * h) ** 2
-        upright = (x <= 2 or x + w >= width - 2) and tall > max(0.7 * h, 3 * w)
-        level = (y <= 2 or y + tall >= rows - 2) and w > max(0.7 * h, 3 * tall)
-        long = max(w, tall) > 1.4 * h and min(w, tall) < 0.5 * h
-        ends = x <= 2 or x + w >= width - 2 or y <= 2 or y + tall >= rows - 2
-        solid = area > 0.75 * w * tall and max(w, tall) > 1.1 * h
-        # A frame, a bar or a shadow at the picture's edge.
-        reaches = upright or level or ((long or solid) and ends)
-        if not small and not reaches and max(w, tall) <= 60 * h:
-            parts.append(Part(label, x, y, x + w, y + tall))
+    x, y, w, tall, area = stats[1:].T
+    small = np.maximum(w, tall) < max(SPECK * h, 0.5 * pen)
+    small |= area < 0.3 * (SPECK * h) ** 2
+    kept = ~small & (np.maximum(w, tall) <= 60 * h)
+    kept &= ~_remnants(stats[1:], kept, (rows, width), h, pen)
+    parts = [
+        Part(int(label) + 1, int(x[label]), int(y[label]), int((x + w)[label]),
+             int((y + tall)[label]))
+        for label in np.flatnonzero(kept)
+    ]  # fmt: skip
     if len(parts) > MOST_PARTS:
         raise UnreadableImageError(
             f"The picture holds more than {MOST_PARTS} separate marks; cut it to the numbers."
@@ -114,6 +115,44 @@ def lines_of(page: Page) -> list[Pieces]:
             if pieces is not None:
                 found.append(pieces)
     return found
+
+
+def _remnants(
+    stats: NDArray[np.int32], kept: NDArray[np.bool_], size: tuple[int, int], h: float, pen: float
+) -> NDArray[np.bool_]:
+    """Which parts are what the picture's edge leaves of a frame, a ruled line or a shadow.
+
+    Such a part is straight and reaches the edge, or is thinner than the pen and near it. A digit 1
+    at the edge is like that, too; but it begins and ends where the digits beside it do.
+    """
+    x, y, w, tall, area = stats.T.astype(np.float64)
+    right, bottom = x + w, y + tall
+    rows, columns = size
+    sides = (x <= 2) | (right >= columns - 2)
+    ends = (y <= 2) | (bottom >= rows - 2)
+    upright = (tall > 0.25 * h) & (w < BAR_WIDTH * h) & (tall > 2.5 * w)
+    level = (w > 0.25 * h) & (tall < BAR_WIDTH * h) & (w > 2.5 * tall)
+    fine = area < FINE * pen * np.maximum(w, tall)
+    beside = np.minimum(x, columns - right) < 0.8 * h
+    along = np.minimum(y, rows - bottom) < 0.3 * h
+    long = (np.maximum(w, tall) > 1.4 * h) & (np.minimum(w, tall) < 0.5 * h)
+    solid = (area > 0.75 * w * tall) & (np.maximum(w, tall) > 1.1 * h)
+    found = (sides & (tall > np.maximum(0.7 * h, 3 * w))) | (upright & (sides | ends))
+    found |= upright & fine & beside
+    writing = kept & (tall > 0.5 * h) & (w > 0.2 * h) & ~sides & ~ends & (tall < 2 * h)
+    others = np.flatnonzero(writing & ~found)
+    for number in np.flatnonzero(found):
+        common = np.minimum(bottom[others], bottom[number]) - np.maximum(y[others], y[number])
+        near = others[common > 0]
+        if len(near):
+            nearest = near[np.abs(x[near] + w[near] / 2 - x[number] - w[number] / 2).argmin()]
+            off = max(abs(y[nearest] - y[number]), abs(bottom[nearest] - bottom[number]))
+            found[number] = off > BAR_OFF * h
+        elif not len(others) and not sides[number]:
+            found[number] = False
+    found |= (ends & (w > np.maximum(0.7 * h, 3 * tall))) | (level & ends)
+    found |= level & fine & along & (beside | ends)
+    return np.asarray(found | ((long | solid) & (sides | ends)))
 
 
 # Lines -------------------------------------------------------------------------------------------
@@ -479,6 +518,20 @@ def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -
     for number in range(count):
         rest = lean[others[others != number]]
         found[number] = lean[number] - (np.median(rest) if len(rest) else 0.2)
+    return found
+
+
+def cuts_of(pieces: Pieces) -> list[tuple[int, tuple[Point, Point]]]:
+    """Each cut through ink: the piece on its right, and its upper and lower end in `ink`."""
+    left, right = pieces.labels[:, :-1], pieces.labels[:, 1:]
+    rows, columns = np.nonzero((left != right) & (left > 0) & (right > 0))
+    later = np.maximum(left, right)[rows, columns] - 1
+    found = []
+    for number in np.flatnonzero(pieces.severed > 0).tolist():
+        own = later == number
+        if own.any():  # rows come in order
+            x, y = columns[own] + 1, rows[own]
+            found.append((number, ((int(x[0]), int(y[0])), (int(x[-1]), int(y[-1]) + 1))))
     return found
 
 

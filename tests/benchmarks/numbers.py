@@ -30,6 +30,7 @@ import numpy as np
 
 from lenet_digits.reading.numbers import Read, Reading, read, read_upright
 from lenet_digits.reading.page_ink import PAGE_SIZE
+from lenet_digits.reading.pictures import composited
 from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import predict, shipped_network
 
@@ -84,6 +85,9 @@ class Answer:
 
     @property
     def confidence(self) -> float:
+        """That all lines are right; 0 without a line, which is no answer."""
+        if not self.reading.lines:
+            return 0.0
         return float(np.prod([line.confidence for line in self.reading.lines]))
 
 
@@ -234,7 +238,9 @@ def _tile(path: Path, miss: Answer) -> np.ndarray:
     width, height = TILE
     tile = np.full((height, width, 3), 255, np.uint8)
     try:
-        done = read_upright(read_picture(path, fine_size=PAGE_SIZE), shipped_network())
+        picture = read_picture(path, fine_size=PAGE_SIZE)
+        picture = composited(picture) if picture.shape[2] == 4 else picture
+        done = read_upright(picture, shipped_network())
     except ValueError:
         done = Read(miss.reading)
     top = 0
