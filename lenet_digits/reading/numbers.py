@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
-from lenet_digits.reading.lattice import Arcs, Path, Step, best_paths, log_shares
+from lenet_digits.reading.lattice import SURE, Arcs, Path, Step, best_paths, evidence_of, log_shares
 from lenet_digits.reading.network import Network
 from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, rows_of
 from lenet_digits.reading.pictures import (
@@ -34,9 +34,6 @@ SPACE = 0.8  # digit heights: a gap that a space stands for
 MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_ALTERNATIVES = 5
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
-# A confidence is what the lattice says, put right on the tune split of the open number sets,
-# 2026-11: slope and offset of its log odds.
-SLOPE, OFFSET = 0.44, -0.31
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
@@ -489,19 +486,28 @@ def _line(page: Page, arcs: Arcs, paths: list[Path], single: Prediction | None) 
         text = _text(page, pieces, path.steps)
         shares[text] = shares.get(text, 0.0) + float(np.exp(path.log_share))
     text = _text(page, pieces, paths[0].steps)
+    share = shares.pop(text)
     if single is not None:
         text = "".join(str(single.digit) if char.isdigit() else char for char in text)
-    confidence = shares.pop(_text(page, pieces, paths[0].steps))
+    evidence = evidence_of(arcs, paths[0], float(np.log(share)))
+    confidence = 0.0 if evidence is None else _probability(evidence.score(SURE))
     others = sorted(shares.items(), key=lambda item: -item[1])[:MOST_ALTERNATIVES]
+    rest = (1 - confidence) / max(1 - share, 1e-9)  # the other readings share what is left
     return Line(
         text,
         tuple(digits),
         tuple(marks),
         _box(pieces, 0, len(pieces.boxes), page.scale),
-        calibrated(confidence),
-        tuple(Alternative(other, calibrated(share)) for other, share in others if other != text),
+        confidence,
+        tuple(Alternative(other, min(1.0, rest * share)) for other, share in others
+              if other != text),
         _cuts(pieces, {step.first for step in paths[0].steps}, page.scale),
-    )
+    )  # fmt: skip
+
+
+def _probability(odds: float) -> float:
+    """The probability with these log odds."""
+    return float(1 / (1 + np.exp(-odds)))
 
 
 def _cuts(pieces: Pieces, starts: set[int], scale: float) -> tuple[Cut, ...]:
@@ -513,13 +519,6 @@ def _cuts(pieces: Pieces, starts: set[int], scale: float) -> tuple[Cut, ...]:
         left, top, right, bottom = (round(end / scale) for end in ends)
         found.append(Cut((left, top, right, bottom), number in starts))
     return tuple(found)
-
-
-def calibrated(share: float) -> float:
-    """The probability that a reading with this share of the lattice's sum is right."""
-    share = min(max(share, 1e-9), 1 - 1e-9)
-    odds = SLOPE * np.log(share / (1 - share)) + OFFSET
-    return float(1 / (1 + np.exp(-odds)))
 
 
 def _prediction(arcs: Arcs, step: Step) -> Prediction:

@@ -90,7 +90,7 @@ class Part:
 
 def lines_of(page: Page) -> list[Pieces]:
     """The lines of a page from the top, each cut into pieces."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
     h = page.digit_height
     rows, width = page.mask.shape
     pen = pen_width(page.ink)
