@@ -37,6 +37,7 @@ class Costs:
     gap: float = 9.60  # for each digit height of gap inside a digit
     joined: float = 0.87  # for each gap inside a digit
     point: float = 0.21  # for a point
+    hangs: float = 1.0  # gain of a comma that touches a digit and looks like one
     dash: float = 3.32  # for a dash
     slash: float = 2.14  # for a slash
     lean: float = 10.80  # gain of a slash for the tangent of its lean against the digits'
@@ -304,6 +305,8 @@ def _add_marks(found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, floa
         cut = pieces.severed[number]
         cost = costs.cut + costs.severed * cut if cut > 0 else 0.0
         large = max(wide, tall)
+        if pieces.hangs[number]:
+            found[number + 1].append((number, "point", t * (costs.hangs - cost), -1))
         if large < 0.2:
             found[number + 1].append((number, "point", -t * (costs.point + cost), -1))
         elif large < 0.55 and wide < 0.4 and middle > 0.6:  # a comma
