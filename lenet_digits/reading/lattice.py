@@ -34,6 +34,7 @@ class Costs:
     cut: float = 0.4  # for each cut through ink
     severed: float = 0.62  # for each pen width of ink that a cut severs
     sliver: float = 2.5  # for a 1 on either side of such a cut: it may be a part of a 0 or a 4
+    short: float = 4.0  # for a 1 for each digit height that it is shorter than `SHORTEST_ONE`
     gap: float = 9.60  # for each digit height of gap inside a digit
     joined: float = 0.87  # for each gap inside a digit
     point: float = 0.21  # for a point
@@ -101,6 +102,7 @@ GEOMETRY = np.array(
     np.float32,
 )
 SPREAD = np.array([0.20, 0.12, 0.10], np.float32)  # standard deviations of the same
+SHORTEST_ONE = 0.75  # digit heights: a shorter stroke at the bottom may be a comma
 FARTHEST = 9.0  # squared standard deviations, at most, that one measure counts
 
 
@@ -138,6 +140,14 @@ class Path:
         """The digits alone, in order."""
         return "".join(str(step.label) for step in self.steps if isinstance(step.label, int))
 
+    def without_digits(self) -> Path:
+        """The same arcs, but marks in the place of the digits."""
+        steps = (
+            replace(step, label="other") if isinstance(step.label, int) else step
+            for step in self.steps
+        )
+        return Path(tuple(steps), self.log_share)
+
 
 def log_shares(logits: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Log probabilities of the ten digits (N, 10) and of not being a digit (N,).
@@ -166,11 +176,7 @@ def best_paths(
     paths = _measured_again(arcs, costs, paths, digits)
     in_cells = bool((arcs.pieces.cells >= 0).any())  # boxes are printed for numbers
     if digits is None and not any_line and not in_cells and not is_number(arcs, paths[0]):
-        steps = (
-            replace(step, label="other" if isinstance(step.label, int) else step.label)
-            for step in paths[0].steps
-        )
-        return [Path(tuple(steps), paths[0].log_share)]
+        return [paths[0].without_digits()]
     return paths
 
 
@@ -266,6 +272,8 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         scores = t * (scores - (costs.digit + cut + holes)[:, None])
         after = np.append(pieces.severed[1:], 0.0)[candidates.spans[:, 1] - 1]
         scores[:, 1] -= t * costs.sliver * ((severed > 0).astype(np.float32) + (after > 0))
+        lacking = np.maximum(0.0, SHORTEST_ONE - (boxes[:, 3] - boxes[:, 1]) / height)
+        scores[:, 1] -= t * costs.short * lacking
         tried = np.argsort(-scores, axis=1)[:, :TRIED]
         area = measures[:, 0] * (boxes[:, 3] - boxes[:, 1]) / height
         other = t * (
@@ -309,8 +317,9 @@ def _add_marks(found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, floa
             found[number + 1].append((number, "point", t * (costs.hangs - cost), -1))
         if large < 0.2:
             found[number + 1].append((number, "point", -t * (costs.point + cost), -1))
-        elif large < 0.55 and wide < 0.4 and middle > 0.6:  # a comma
-            extra = 8 * max(0.0, tall - 0.35) + 4 * max(0.0, 0.8 - middle)
+        elif large < 1.0 and wide < 0.4 and middle > 0.6:  # a comma
+            drop = min(max((down - bottom) / height, 0.0), 0.3)  # commas hang below the line
+            extra = 8 * max(0.0, tall - 0.35 - 2 * drop) + 8 * max(0.0, 0.8 - middle)
             found[number + 1].append((number, "point", -t * (costs.point + extra + cost), -1))
         if wide > 0.15 and tall < 0.35 and wide > 1.3 * tall and 0.15 < middle < 0.85:
             extra = 6 * max(0.0, wide - 1.1) + 6 * max(0.0, tall - 0.25)

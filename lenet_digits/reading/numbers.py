@@ -34,6 +34,9 @@ SPACE = 0.8  # digit heights: a gap that a space stands for
 MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_ALTERNATIVES = 5
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
+# Odds against a digit above which the only one in a picture is not read: of 32 single digits of the
+# tune split none has odds above 0.3, but of the letters that look like one most do, 2026-11.
+SURELY_NOT = 20.0
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
@@ -405,6 +408,11 @@ def read_upright(
     single = None
     if sum(len(line[0].digits) for line in paths if line) == 1:
         single = _single(picture if original is None else original, steps, network)
+        alone = sum(len(line[0].steps) for line in paths if line) == 1 and not page.cells
+        if single is not None and alone and digits is None and _is_letter(single):
+            paths = [[line[0].without_digits()] if line else line for line in paths]
+        if single is not None and not single.is_digit:
+            single = None
     return Read(_reading(page, arcs, paths, single), page, arcs, paths, evidence)
 
 
@@ -425,13 +433,17 @@ def _is_compact(pieces: Pieces) -> bool:
 def _single(
     image: ImageInput, steps: CanvasSteps | None, network: Network | LeNet5
 ) -> Prediction | None:
-    """What `predict` says of a picture, if it takes it for a digit."""
+    """What `predict` says of a picture; None where it finds no ink."""
     try:
         steps = canvas_steps(image) if steps is None else steps
     except (NoInkError, UnreadableImageError):
         return None
-    prediction = predict_steps(steps, model=network)  # type: ignore[arg-type]
-    return prediction if prediction.is_digit else None
+    return predict_steps(steps, model=network)  # type: ignore[arg-type]
+
+
+def _is_letter(prediction: Prediction) -> bool:
+    """Whether `predict` is sure that all the ink of a picture is neither a digit nor several."""
+    return not prediction.reason and (prediction.outlier_score or 0.0) > SURELY_NOT
 
 
 # From paths to a reading -------------------------------------------------------------------------
