@@ -143,7 +143,7 @@ def _remnants(
     solid = (area > 0.75 * w * tall) & (np.maximum(w, tall) > 1.1 * h)
     found = (sides & (tall > np.maximum(0.7 * h, 3 * w))) | (upright & (sides | ends))
     found |= upright & fine & beside
-    writing = kept & (tall > 0.5 * h) & (w > 0.2 * h) & ~sides & ~ends & (tall < 2 * h)
+    writing = kept & (tall > 0.5 * h) & (w > 0.2 * h) & (tall < 2 * h) & (w < 2 * h)
     others = np.flatnonzero(writing & ~found)
     for number in np.flatnonzero(found):
         common = np.minimum(bottom[others], bottom[number]) - np.maximum(y[others], y[number])
