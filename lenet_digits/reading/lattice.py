@@ -74,12 +74,16 @@ class Evidence:
         return float(np.dot(astuple(self), astuple(weights)))
 
 
-# Fitted on the tune split of the open number sets, on letters, and on pages of text in printed
-# fonts, 2026-11, by tests/benchmarks/fit_numbers.py.
+# Fitted on the tune split of the open number sets and on letters, 2026-11, with the regressions of
+# tests/benchmarks/fit_numbers.py.
 NUMBER = Evidence(  # tells a number from a line of letters
-    digits=2.5, weakest=0.4, strokes=-2.5, cuts=-1.1, share=0.0, others=-6.4, offset=5.4
-)
-SURE = Evidence(share=0.44, offset=-0.31)  # gives the probability that all of a line is right
+    digits=2.499, weakest=0.272, strokes=-3.311, cuts=-3.124, share=0.226, others=5.247,
+    uneven=0.801, count=3.066, offset=2.193,
+)  # fmt: skip
+SURE = Evidence(  # gives the probability that all of a line is right
+    digits=0.519, weakest=0.538, strokes=0.228, cuts=-1.665, share=0.268, others=-4.325,
+    uneven=-0.201, count=0.244, offset=1.199,
+)  # fmt: skip
 LEAST_LOG = -8.0  # what counts of a log probability that is lower
 MOST_ODDS = 9.0  # what counts of log odds that are farther from 0
 FEW_STROKES = 0.2  # the share of ones and sevens that a single digit counts as
@@ -102,7 +106,7 @@ GEOMETRY = np.array(
     np.float32,
 )
 SPREAD = np.array([0.20, 0.12, 0.10], np.float32)  # standard deviations of the same
-SHORTEST_ONE = 0.75  # digit heights: a shorter stroke at the bottom may be a comma
+SHORTEST_ONE = 0.65  # digit heights: a shorter stroke at the bottom may be a comma
 FARTHEST = 9.0  # squared standard deviations, at most, that one measure counts
 
 

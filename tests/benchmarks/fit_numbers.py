@@ -53,7 +53,7 @@ WEIGHTS = {
     "single": 1.5, "letters": 1.0, "text": 0.5,
 }  # fmt: skip
 SINGLE, LETTERS, PAGES = 40, 200, 60  # pictures: of each set of single digits, of letters, drawn
-REFUSED = 0.015  # share of lines that are read right and may be refused as no number
+REFUSED = 0.005  # share of lines that are read right and may be refused as no number
 RIDGE = 1e-3  # of the logistic regressions, on measures of variance 1
 SOFT = 0.12  # what a natural logarithm of the right label's probability counts, in labels
 LEAST = -5.0  # what counts of such a logarithm that is lower
