@@ -34,8 +34,8 @@ SPACE = 0.8  # digit heights: a gap that a space stands for
 MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_ALTERNATIVES = 5
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
-# Odds against a digit above which the only one in a picture is not read. On 280 single digits of the
-# tune split, 20 refuses none that 100 does not, but it refuses letters that look like one, 2026-11.
+# Odds against a digit above which the only one in a picture is not read. Of 280 single digits of
+# the tune split, 20 refuses none that 100 does not, but it refuses some letters, 2026-11.
 SURELY_NOT = 20.0
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time

@@ -112,7 +112,6 @@ def test_cuts_lie_on_the_ink_and_part_touching_digits():
     path = EXAMPLES / "numbers" / "853-touching.png"
     (line,) = read(path).lines
     assert sum(cut.used for cut in line.cuts) == 2  # three digits that touch
-    assert not all(cut.used for cut in line.cuts)  # more were tried
     left, top, right, bottom = line.box
     for cut in line.cuts:
         x1, y1, x2, y2 = cut.ends
