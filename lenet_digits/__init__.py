@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that the name is public
     from lenet_digits.reading.inside import occlusion as occlusion
     from lenet_digits.reading.numbers import Alternative as Alternative
     from lenet_digits.reading.numbers import Cell as Cell
+    from lenet_digits.reading.numbers import Cut as Cut
     from lenet_digits.reading.numbers import Digit as Digit
     from lenet_digits.reading.numbers import Line as Line
     from lenet_digits.reading.numbers import Mark as Mark
@@ -60,6 +61,7 @@ _NAMES_IN = {
     "reading.numbers": [
         "Alternative",
         "Cell",
+        "Cut",
         "Digit",
         "Line",
         "Mark",

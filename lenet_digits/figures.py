@@ -330,6 +330,7 @@ def plot_steps(
 
 
 READ_SIDE = 8.0  # inches: the longer side of a picture in `plot_reading`
+CUT = "#8a2be2"  # of cuts in `plot_reading`: neither ink's nor a box's colour
 SURE_DIGIT = 0.9  # probability below which a digit is drawn in the colour of mistakes
 
 
@@ -339,6 +340,8 @@ def plot_reading(pages: Sequence[tuple[str, Bytes, Reading]]) -> Figure:
 
     A line has a pale box with its text and confidence above it; a digit has its own box, with the
     digit below it, red where the network is less than 90 % sure of it; a mark has a dotted box.
+    Cuts through ink are strokes across it: solid where a digit ends in the reading, dotted where
+    one was only tried.
 
     Args:
         pages: title, picture, (H, W, 3) uint8, and reading of each. The picture is upright, and
@@ -364,6 +367,10 @@ def plot_reading(pages: Sequence[tuple[str, Bytes, Reading]]) -> Figure:
             _label(axes, words, line.box[0], line.box[1], "bottom", INK)
             for mark in line.marks:
                 _outline(axes, mark.box, color=RED, linewidth=0.8, linestyle=":")
+            for cut in line.cuts:
+                x1, y1, x2, y2 = cut.ends
+                style = {"linewidth": 1.6} if cut.used else {"linewidth": 0.8, "linestyle": ":"}
+                axes.plot([x1 - 0.5, x2 - 0.5], [y1 - 0.5, y2 - 0.5], color=CUT, **style)
             for digit in line.digits:
                 color = TEAL if digit.prediction.confidence >= SURE_DIGIT else RED
                 left, _, right, bottom = digit.box

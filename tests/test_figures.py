@@ -220,7 +220,7 @@ def test_an_explanation_shows_the_inside_of_the_network_that_read():
 
 
 def test_a_reading_is_drawn_over_its_picture_with_every_digit_and_mark(tmp_path):
-    names = ("page.png", "24-12-98-date.png")
+    names = ("page.png", "24-12-98-date.png", "853-touching.png")
     pages = []
     for name in names:
         picture = np.asarray(Image.open(ROOT / "examples" / "numbers" / name).convert("RGB"))
@@ -235,8 +235,11 @@ def test_a_reading_is_drawn_over_its_picture_with_every_digit_and_mark(tmp_path)
             assert any(word.startswith(line.text) for word in words)
             for part in (line, *line.digits, *line.marks):
                 assert part.box in corners
+        strokes = [tuple((np.array(each.get_xydata()) + 0.5).ravel()) for each in axes.lines]
+        assert strokes == [cut.ends for line in reading.lines for cut in line.cuts]
         digits = [str(digit.digit) for line in reading.lines for digit in line.digits]
         assert [word for word in words if len(word) == 1] == digits
+    assert axes.lines  # the digits of the last one touch
     plotting.save_figure(figure, tmp_path / "reading.png")
     with Image.open(tmp_path / "reading.png") as written:
         assert written.width > 1000

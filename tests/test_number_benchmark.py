@@ -7,9 +7,10 @@ import csv
 import cv2
 import numpy as np
 import pytest
-from benchmarks import numbers
+from benchmarks import fit_numbers, numbers
 
 from lenet_digits import Line, Reading
+from lenet_digits.reading.lattice import Costs, Evidence
 
 
 def answer(said, label, confidence, marked=None):
@@ -52,6 +53,37 @@ def test_the_share_accepted_stops_before_the_first_error_that_is_too_much():
     doubtful = [answer("", "", 0.4)] * 39
     assert numbers.accepted(sure + wrong + doubtful) == 1.0  # one of 100 is wrong
     assert numbers.accepted(sure + wrong * 2 + doubtful[1:]) == 0.6
+
+
+def test_a_picture_without_a_line_is_not_a_sure_answer():
+    assert numbers.Answer("", "1", None, Reading(), 0.0).confidence == 0
+
+
+def test_the_fit_finds_the_weights_that_made_the_answers():
+    rng = np.random.default_rng(0)
+    true = Evidence(share=0.8, weakest=0.5, offset=1.0)
+    found = [Evidence(share=rng.normal(0, 3), weakest=rng.normal(-2, 2)) for _ in range(4000)]
+    chance = np.array([1 / (1 + np.exp(-each.score(true))) for each in found])
+    right = rng.random(len(found)) < chance
+    fitted = fit_numbers.fit_sure(found, right, np.ones(len(found), bool))
+    assert abs(fitted.share - true.share) < 0.1
+    assert abs(fitted.weakest - true.weakest) < 0.1
+    assert abs(fitted.offset - true.offset) < 0.25
+
+
+def test_few_right_lines_are_refused_as_letters():
+    rng = np.random.default_rng(0)
+    found = [Evidence(digits=rng.normal(-1 if place % 2 else -3, 0.5)) for place in range(2000)]
+    number = np.array([bool(place % 2) for place in range(2000)])
+    fitted = fit_numbers.fit_number(found, number, number)
+    scores = np.array([each.score(fitted) for each in found])
+    assert abs(np.mean(scores[number] < 0) - fit_numbers.REFUSED) < 0.005
+    assert np.mean(scores[~number] > 0) < 0.3
+
+
+def test_what_the_fit_prints_can_be_pasted():
+    for values in (Costs(cut=0.7), Evidence(share=0.5, offset=-0.2)):
+        assert eval(fit_numbers._call(values)) == values
 
 
 def test_a_writer_is_in_one_half_only(tmp_path):

@@ -89,7 +89,8 @@ def add_read(commands: Any) -> None:
     add_output(parser)
     parser.add_argument(
         "--explain", metavar="FILE", type=figure_path,
-        help=f"draw the lines, digits and marks over each picture (at most {EXPLAINED} of them)",
+        help="draw the lines, cuts, digits and marks over each picture (at most "
+        f"{EXPLAINED} of them)",
     )  # fmt: skip
     parser.add_argument(
         "--review", metavar="FILE", type=_sheet_path,

@@ -9,7 +9,7 @@ sure it is.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,11 @@ class Costs:
     cut: float = 0.4  # for each cut through ink
     severed: float = 0.62  # for each pen width of ink that a cut severs
     sliver: float = 2.5  # for a 1 on either side of such a cut: it may be a part of a 0 or a 4
+    short: float = 4.0  # for a 1 for each digit height that it is shorter than `SHORTEST_ONE`
     gap: float = 9.60  # for each digit height of gap inside a digit
     joined: float = 0.87  # for each gap inside a digit
     point: float = 0.21  # for a point
+    hangs: float = 1.0  # gain of a comma that touches a digit and looks like one
     dash: float = 3.32  # for a dash
     slash: float = 2.14  # for a slash
     lean: float = 10.80  # gain of a slash for the tangent of its lean against the digits'
@@ -54,24 +56,35 @@ COSTS = Costs()
 
 
 @dataclass(frozen=True)
-class NumberWeights:
-    """Weights of what tells a number from a line of letters: a logistic regression.
+class Evidence:
+    """What speaks for a reading of a line; or the weight of each, in a logistic regression."""
 
-    Fitted on number lines of the tune split that are read right, on letters, and on pages of text
-    in printed fonts, 2026-11. Of the numbers 0.8 % are refused, of the others 95 %.
-    """
+    digits: float = 0.0  # mean log probability of its digits to be digits
+    weakest: float = 0.0  # the least log probability of a digit, `LEAST_LOG` at least
+    strokes: float = 0.0  # share of ones and sevens, which strokes of letters look like
+    cuts: float = 0.0  # share of arcs that begin at a cut through ink
+    share: float = 0.0  # log odds of the reading among all readings, within `MOST_ODDS`
+    others: float = 0.0  # share of arcs that are marks of no known kind
+    uneven: float = 0.0  # mean misfit of the digits' height, width and place, see `SPREAD`
+    count: float = 0.0  # logarithm of the number of digits
+    offset: float = 1.0
 
-    digits: float = 2.5  # times the mean log probability of being a digit
-    weakest: float = 0.4  # times the least log probability of a digit
-    strokes: float = -2.5  # times the share of ones and sevens, which strokes of letters look like
-    cuts: float = -1.1  # times the share of arcs that begin at a cut through ink
-    share: float = 1.0  # times the log probability of the reading among all readings
-    others: float = -6.4  # times the share of other marks
-    offset: float = 5.4
+    def score(self, weights: Evidence) -> float:
+        """The log odds that the weights give to it."""
+        return float(np.dot(astuple(self), astuple(weights)))
 
 
-NUMBER = NumberWeights()
+# Fitted on the tune split of the open number sets and on letters, 2026-11, with the regressions of
+# tests/benchmarks/fit_numbers.py.
+NUMBER = Evidence(  # tells a number from a line of letters; with pages of text in printed fonts
+    digits=2.5, weakest=0.4, strokes=-2.5, cuts=-1.1, others=-6.4, offset=5.4
+)
+SURE = Evidence(  # gives the probability that all of a line is right
+    digits=0.519, weakest=0.538, strokes=0.228, cuts=-1.665, share=0.268, others=-4.325,
+    uneven=-0.201, count=0.244, offset=1.199,
+)  # fmt: skip
 LEAST_LOG = -8.0  # what counts of a log probability that is lower
+MOST_ODDS = 9.0  # what counts of log odds that are farther from 0
 FEW_STROKES = 0.2  # the share of ones and sevens that a single digit counts as
 
 # Of each digit, as written in a line: width, top and bottom, in digit heights. Top and bottom count
@@ -92,6 +105,7 @@ GEOMETRY = np.array(
     np.float32,
 )
 SPREAD = np.array([0.20, 0.12, 0.10], np.float32)  # standard deviations of the same
+SHORTEST_ONE = 0.65  # digit heights: a shorter stroke at the bottom may be a comma
 FARTHEST = 9.0  # squared standard deviations, at most, that one measure counts
 
 
@@ -129,6 +143,14 @@ class Path:
         """The digits alone, in order."""
         return "".join(str(step.label) for step in self.steps if isinstance(step.label, int))
 
+    def without_digits(self) -> Path:
+        """The same arcs, but marks in the place of the digits."""
+        steps = (
+            replace(step, label="other") if isinstance(step.label, int) else step
+            for step in self.steps
+        )
+        return Path(tuple(steps), self.log_share)
+
 
 def log_shares(logits: NDArray[np.float32]) -> tuple[Floats, Floats]:
     """Log probabilities of the ten digits (N, 10) and of not being a digit (N,).
@@ -141,10 +163,13 @@ def log_shares(logits: NDArray[np.float32]) -> tuple[Floats, Floats]:
     return np.asarray(values - total[:, None], np.float32), np.asarray(-total, np.float32)
 
 
-def best_paths(arcs: Arcs, costs: Costs = COSTS, *, digits: int | None = None) -> list[Path]:
+def best_paths(
+    arcs: Arcs, costs: Costs = COSTS, *, digits: int | None = None, any_line: bool = False
+) -> list[Path]:
     """The best few readings of a line, the best one first; empty if none has so many digits.
 
-    The line's height and place are measured again on the digits of the first answer.
+    The line's height and place are measured again on the digits of the first answer. A line that
+    is not a number has no digits, unless `any_line` is asked for.
     """
     pieces = arcs.pieces
     frame = (pieces.height, pieces.top, pieces.bottom)
@@ -153,40 +178,53 @@ def best_paths(arcs: Arcs, costs: Costs = COSTS, *, digits: int | None = None) -
         return []
     paths = _measured_again(arcs, costs, paths, digits)
     in_cells = bool((arcs.pieces.cells >= 0).any())  # boxes are printed for numbers
-    if digits is None and not in_cells and not _is_number(arcs, paths[0]):
-        steps = (
-            replace(step, label="other" if isinstance(step.label, int) else step.label)
-            for step in paths[0].steps
-        )
-        return [Path(tuple(steps), paths[0].log_share)]
+    if digits is None and not any_line and not in_cells and not is_number(arcs, paths[0]):
+        return [paths[0].without_digits()]
     return paths
 
 
-def _is_number(arcs: Arcs, path: Path, weights: NumberWeights = NUMBER) -> bool:
-    """Whether a line is a number, rather than letters or a drawing."""
-    count = len(path.steps)
-    digit_logs, being_logs, strokes = [], [], 0
+def evidence_of(arcs: Arcs, path: Path, log_share: float | None = None) -> Evidence | None:
+    """What speaks for a reading; None where it has no digit.
+
+    `log_share` is its log probability among all readings, where that is not the path's own.
+    """
+    digit_logs, being_logs, misfits, strokes = [], [], [], 0
+    pieces = arcs.pieces
+    height = float(pieces.height)
     for step in path.steps:
         if isinstance(step.label, int):
-            logs = arcs.digit_logs[step.candidate] if step.candidate >= 0 else arcs.whole
-            other = arcs.other_logs[step.candidate] if step.candidate >= 0 else arcs.whole[10]  # type: ignore[index]
+            alone = step.candidate >= 0
+            logs = arcs.digit_logs[step.candidate] if alone else arcs.whole
+            other = arcs.other_logs[step.candidate] if alone else arcs.whole[10]  # type: ignore[index]
             digit_logs.append(float(logs[step.label]))  # type: ignore[index]
             being_logs.append(float(np.log1p(-min(float(np.exp(other)), 1 - 1e-9))))
             strokes += step.label in (1, 7)
+            if alone:
+                left, top, right, bottom = arcs.candidates.boxes[step.candidate].tolist()
+                measures = np.array([right - left, top - pieces.top, bottom - pieces.bottom])
+                off = ((measures / height - GEOMETRY[step.label]) / SPREAD) ** 2
+                misfits.append(float(np.minimum(off, FARTHEST).mean()))
     if not digit_logs:
-        return True
-    cuts = sum(bool(arcs.pieces.severed[step.first] > 0) for step in path.steps)
-    others = sum(step.label == "other" for step in path.steps)
-    score = (
-        weights.offset
-        + weights.digits * float(np.mean(being_logs))
-        + weights.weakest * max(min(digit_logs), LEAST_LOG)
-        + weights.strokes * (strokes / len(digit_logs) if len(digit_logs) > 1 else FEW_STROKES)
-        + weights.cuts * cuts / count
-        + weights.share * max(path.log_share, LEAST_LOG)
-        + weights.others * others / count
+        return None
+    count = len(path.steps)
+    share = min(max(path.log_share if log_share is None else log_share, -20.0), -1e-9)
+    odds = share - np.log(-np.expm1(share))
+    return Evidence(
+        digits=float(np.mean(being_logs)),
+        weakest=max(min(digit_logs), LEAST_LOG),
+        strokes=strokes / len(digit_logs) if len(digit_logs) > 1 else FEW_STROKES,
+        cuts=sum(bool(pieces.severed[step.first] > 0) for step in path.steps) / count,
+        share=float(np.clip(odds, -MOST_ODDS, MOST_ODDS)),
+        others=sum(step.label == "other" for step in path.steps) / count,
+        uneven=float(np.mean(misfits)) if misfits else 0.0,
+        count=float(np.log(len(digit_logs))),
     )
-    return score > 0
+
+
+def is_number(arcs: Arcs, path: Path, weights: Evidence = NUMBER) -> bool:
+    """Whether a line is a number, rather than letters or a drawing."""
+    found = evidence_of(arcs, path)
+    return found is None or found.score(weights) > 0
 
 
 def _measured_again(arcs: Arcs, costs: Costs, paths: list[Path], digits: int | None) -> list[Path]:
@@ -237,6 +275,8 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         scores = t * (scores - (costs.digit + cut + holes)[:, None])
         after = np.append(pieces.severed[1:], 0.0)[candidates.spans[:, 1] - 1]
         scores[:, 1] -= t * costs.sliver * ((severed > 0).astype(np.float32) + (after > 0))
+        lacking = np.maximum(0.0, SHORTEST_ONE - (boxes[:, 3] - boxes[:, 1]) / height)
+        scores[:, 1] -= t * costs.short * lacking
         tried = np.argsort(-scores, axis=1)[:, :TRIED]
         area = measures[:, 0] * (boxes[:, 3] - boxes[:, 1]) / height
         other = t * (
@@ -276,10 +316,13 @@ def _add_marks(found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, floa
         cut = pieces.severed[number]
         cost = costs.cut + costs.severed * cut if cut > 0 else 0.0
         large = max(wide, tall)
+        if pieces.hangs[number]:
+            found[number + 1].append((number, "point", t * (costs.hangs - cost), -1))
         if large < 0.2:
             found[number + 1].append((number, "point", -t * (costs.point + cost), -1))
-        elif large < 0.55 and wide < 0.4 and middle > 0.6:  # a comma
-            extra = 8 * max(0.0, tall - 0.35) + 4 * max(0.0, 0.8 - middle)
+        elif large < 1.0 and wide < 0.4 and middle > 0.6:  # a comma
+            drop = min(max((down - bottom) / height, 0.0), 0.3)  # commas hang below the line
+            extra = 8 * max(0.0, tall - 0.35 - 2 * drop) + 8 * max(0.0, 0.8 - middle)
             found[number + 1].append((number, "point", -t * (costs.point + extra + cost), -1))
         if wide > 0.15 and tall < 0.35 and wide > 1.3 * tall and 0.15 < middle < 0.85:
             extra = 6 * max(0.0, wide - 1.1) + 6 * max(0.0, tall - 0.25)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.framing import Canvas
-from lenet_digits.reading.lattice import Arcs, Path, Step, best_paths, log_shares
+from lenet_digits.reading.lattice import SURE, Arcs, Path, Step, best_paths, evidence_of, log_shares
 from lenet_digits.reading.network import Network
 from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, rows_of
 from lenet_digits.reading.pictures import (
@@ -31,7 +31,7 @@ from lenet_digits.reading.prediction import (
     percent,
     predict_steps,
 )
-from lenet_digits.reading.segmentation import Pieces, candidates_of, canvas_of, lines_of
+from lenet_digits.reading.segmentation import Pieces, candidates_of, canvas_of, cuts_of, lines_of
 from lenet_digits.storage.files import WeightsError
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_ALTERNATIVES = 5
 LIKELY = 0.05  # probability from which a notebook shows another reading of a line
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
-# A confidence is what the lattice says, put right on the tune split of the open number sets,
-# 2026-11: slope and offset of its log odds.
-SLOPE, OFFSET = 0.44, -0.31
+# Odds against a digit above which the only one in a picture is not read. Of 280 single digits of
+# the tune split, 20 refuses none that 100 does not, but it refuses some letters, 2026-11.
+SURELY_NOT = 20.0
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
@@ -94,6 +94,19 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A place where ink was cut apart, to try whether a digit ends there.
+
+    Attributes:
+        ends: x and y of its upper end, and x and y of its lower end, in pixels as a `Digit`'s box.
+        used: whether the line's text has an end of a digit or of a mark there.
+    """
+
+    ends: Box
+    used: bool
+
+
+@dataclass(frozen=True)
 class Line:
     """Digits side by side.
 
@@ -105,6 +118,7 @@ class Line:
         box: of all of it; see `Digit`.
         confidence: the calibrated probability, in [0, 1], that the whole line is right.
         alternatives: the next best readings, the likeliest first.
+        cuts: all cuts through ink that were tried, from the left.
     """
 
     text: str
@@ -113,6 +127,7 @@ class Line:
     box: Box
     confidence: float
     alternatives: tuple[Alternative, ...] = ()
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,6 +189,7 @@ class Reading:
                         {"text": other.text, "confidence": other.confidence}
                         for other in line.alternatives
                     ],
+                    "cuts": [{"ends": list(cut.ends), "used": cut.used} for cut in line.cuts],
                 }
                 for line in self.lines
             ],
@@ -288,8 +304,17 @@ def scaled(reading: Reading, factor: float) -> Reading:
     def moved(parts: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(replace(part, box=box_of(part.box)) for part in parts)
 
+    def moved_cut(cut: Cut) -> Cut:
+        x1, y1, x2, y2 = (round(end * factor) for end in cut.ends)
+        return replace(cut, ends=(x1, y1, x2, y2))
+
     lines = tuple(
-        replace(line, digits=moved(line.digits), marks=moved(line.marks))
+        replace(
+            line,
+            digits=moved(line.digits),
+            marks=moved(line.marks),
+            cuts=tuple(moved_cut(cut) for cut in line.cuts),
+        )
         for line in moved(reading.lines)
     )
     return replace(reading, lines=lines, cells=moved(reading.cells), marks=moved(reading.marks))
@@ -401,6 +426,11 @@ def read_upright(
     single = None
     if sum(len(line[0].digits) for line in paths if line) == 1:
         single = _single(picture if original is None else original, steps, network)
+        alone = sum(len(line[0].steps) for line in paths if line) == 1 and not page.cells
+        if single is not None and alone and digits is None and _is_letter(single[0]):
+            paths = [[line[0].without_digits()] if line else line for line in paths]
+        if single is not None and not single[0].is_digit:
+            single = None
     whole_canvas = None if steps is None else steps.canvas
     reading = _reading(page, arcs, paths, single, whole_canvas)
     return Read(reading, page, arcs, paths, evidence)
@@ -423,14 +453,18 @@ def _is_compact(pieces: Pieces) -> bool:
 def _single(
     image: ImageInput, steps: CanvasSteps | None, network: Network | LeNet5
 ) -> tuple[Prediction, Canvas] | None:
-    """What `predict` says of a picture, and of which canvas, if it takes it for a digit."""
+    """What `predict` says of a picture, and of which canvas; None where it finds no ink."""
     try:
         steps = canvas_steps(image) if steps is None else steps
     except (NoInkError, UnreadableImageError):
         return None
     steps = likeliest(steps, model=network)  # type: ignore[arg-type]
-    prediction = predict_steps(steps, model=network)  # type: ignore[arg-type]
-    return (prediction, steps.canvas) if prediction.is_digit else None
+    return predict_steps(steps, model=network), steps.canvas  # type: ignore[arg-type]
+
+
+def _is_letter(prediction: Prediction) -> bool:
+    """Whether `predict` is sure that all the ink of a picture is neither a digit nor several."""
+    return not prediction.reason and (prediction.outlier_score or 0.0) > SURELY_NOT
 
 
 # From paths to a reading -------------------------------------------------------------------------
@@ -499,24 +533,27 @@ def _line(
         text = _text(page, pieces, path.steps)
         shares[text] = shares.get(text, 0.0) + float(np.exp(path.log_share))
     text = _text(page, pieces, paths[0].steps)
+    share = shares.pop(text)
     if single is not None:
         text = "".join(str(single[0].digit) if char.isdigit() else char for char in text)
-    confidence = shares.pop(_text(page, pieces, paths[0].steps))
+    evidence = evidence_of(arcs, paths[0], float(np.log(share)))
+    confidence = 0.0 if evidence is None else _probability(evidence.score(SURE))
     others = sorted(shares.items(), key=lambda item: -item[1])[:MOST_ALTERNATIVES]
+    rest = (1 - confidence) / max(1 - share, 1e-9)  # the other readings share what is left
     return Line(
         text,
         tuple(digits),
         tuple(marks),
         _box(pieces, 0, len(pieces.boxes), page.scale),
-        calibrated(confidence),
-        tuple(Alternative(other, calibrated(share)) for other, share in others if other != text),
-    )
+        confidence,
+        tuple(Alternative(other, min(1.0, rest * share)) for other, share in others
+              if other != text),
+        _cuts(pieces, {step.first for step in paths[0].steps}, page.scale),
+    )  # fmt: skip
 
 
-def calibrated(share: float) -> float:
-    """The probability that a reading with this share of the lattice's sum is right."""
-    share = min(max(share, 1e-9), 1 - 1e-9)
-    odds = SLOPE * np.log(share / (1 - share)) + OFFSET
+def _probability(odds: float) -> float:
+    """The probability with these log odds."""
     return float(1 / (1 + np.exp(-odds)))
 
 
@@ -525,6 +562,17 @@ def _canvas(pieces: Pieces, step: Step, whole: Canvas | None) -> Canvas:
     if step.candidate < 0 and whole is not None:
         return whole
     return canvas_of(pieces, step.first, step.stop)
+
+
+def _cuts(pieces: Pieces, starts: set[int], scale: float) -> tuple[Cut, ...]:
+    """The cuts of a line; `starts` are the first pieces of its digits and marks."""
+    x, y = pieces.origin
+    found = []
+    for number, ((x1, y1), (x2, y2)) in cuts_of(pieces):
+        ends = (x1 + x, y1 + y, x2 + x, y2 + y)
+        left, top, right, bottom = (round(end / scale) for end in ends)
+        found.append(Cut((left, top, right, bottom), number in starts))
+    return tuple(found)
 
 
 def _prediction(arcs: Arcs, step: Step) -> Prediction:

@@ -22,6 +22,12 @@ MOST_PIECES = 160  # of one line: that is about fifty digits
 MOST_LINES = 150
 MOST_IN_ONE = 5  # pieces of one digit
 SPECK = 0.07  # digit heights: what is smaller than this and than the pen is dirt
+HANGING = 0.12, 0.6  # digit heights: how far a comma that touches a digit reaches below the line
+NARROW = 2.2  # pen widths: the widest row of such a comma
+LEVEL = 3.0  # pen widths: the stroke that it hangs from is at least so long
+BAR_WIDTH = 0.22  # digit heights: a remnant of a line is no wider; see `_remnants`
+BAR_OFF = 0.22  # digit heights: it ends at least so far from where a digit would
+FINE = 0.7  # pen widths: what is thinner was not written with the pen
 WIDEST = 1.6  # digit heights: of one digit
 LARGEST = 3.0  # digit heights: of one digit, in any direction
 WIDEST_GAP = 0.3  # digit heights: between the pieces of one digit
@@ -32,6 +38,7 @@ SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
 SLANTS = np.arange(-0.4, 0.96, 0.1)  # tangents of the slant of writing that are tried
 
 Ints = NDArray[np.intp]
+Point = tuple[int, int]  # x and y
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +57,7 @@ class Pieces:
     areas: Floats  # (N,) of ink in pixels
     parts: Ints  # (N,) the number of the connected part that the piece belongs to
     severed: Floats  # (N,) ink cut at the left side of the piece, in pen widths
+    hangs: NDArray[np.bool_]  # (N,) whether it seems to be a comma that touches the piece before it
     cells: Ints  # (N,) the number of the cell, -1 outside of cells
     leans: Floats  # (N,) tangent of the piece's direction less that of the others; right is > 0
     pen: float  # pixels: width of the strokes
@@ -86,23 +94,20 @@ class Part:
 
 def lines_of(page: Page) -> list[Pieces]:
     """The lines of a page from the top, each cut into pieces."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
     h = page.digit_height
     rows, width = page.mask.shape
     pen = pen_width(page.ink)
-    parts = []
-    for label in range(1, count):
-        x, y, w, tall, area = (int(value) for value in stats[label])
-        small = max(w, tall) < max(SPECK * h, 0.5 * pen) or area < 0.3 * (SPECK * h) ** 2
-        upright = (x <= 2 or x + w >= width - 2) and tall > max(0.7 * h, 3 * w)
-        level = (y <= 2 or y + tall >= rows - 2) and w > max(0.7 * h, 3 * tall)
-        long = max(w, tall) > 1.4 * h and min(w, tall) < 0.5 * h
-        ends = x <= 2 or x + w >= width - 2 or y <= 2 or y + tall >= rows - 2
-        solid = area > 0.75 * w * tall and max(w, tall) > 1.1 * h
-        # A frame, a bar or a shadow at the picture's edge.
-        reaches = upright or level or ((long or solid) and ends)
-        if not small and not reaches and max(w, tall) <= 60 * h:
-            parts.append(Part(label, x, y, x + w, y + tall))
+    x, y, w, tall, area = stats[1:].T
+    small = np.maximum(w, tall) < max(SPECK * h, 0.5 * pen)
+    small |= area < 0.3 * (SPECK * h) ** 2
+    kept = ~small & (np.maximum(w, tall) <= 60 * h)
+    kept &= ~_remnants(stats[1:], kept, (rows, width), h, pen)
+    parts = [
+        Part(int(label) + 1, int(x[label]), int(y[label]), int((x + w)[label]),
+             int((y + tall)[label]))
+        for label in np.flatnonzero(kept)
+    ]  # fmt: skip
     if len(parts) > MOST_PARTS:
         raise UnreadableImageError(
             f"The picture holds more than {MOST_PARTS} separate marks; cut it to the numbers."
@@ -114,6 +119,44 @@ def lines_of(page: Page) -> list[Pieces]:
             if pieces is not None:
                 found.append(pieces)
     return found
+
+
+def _remnants(
+    stats: NDArray[np.int32], kept: NDArray[np.bool_], size: tuple[int, int], h: float, pen: float
+) -> NDArray[np.bool_]:
+    """Which parts are what the picture's edge leaves of a frame, a ruled line or a shadow.
+
+    Such a part is straight and reaches the edge, or is thinner than the pen and near it. A digit 1
+    at the edge is like that, too; but it begins and ends where the digits beside it do.
+    """
+    x, y, w, tall, area = stats.T.astype(np.float64)
+    right, bottom = x + w, y + tall
+    rows, columns = size
+    sides = (x <= 2) | (right >= columns - 2)
+    ends = (y <= 2) | (bottom >= rows - 2)
+    upright = (tall > 0.25 * h) & (w < BAR_WIDTH * h) & (tall > 2.5 * w)
+    level = (w > 0.25 * h) & (tall < BAR_WIDTH * h) & (w > 2.5 * tall)
+    fine = area < FINE * pen * np.maximum(w, tall)
+    beside = np.minimum(x, columns - right) < 0.8 * h
+    along = np.minimum(y, rows - bottom) < 0.3 * h
+    long = (np.maximum(w, tall) > 1.4 * h) & (np.minimum(w, tall) < 0.5 * h)
+    solid = (area > 0.75 * w * tall) & (np.maximum(w, tall) > 1.1 * h)
+    found = (sides & (tall > np.maximum(0.7 * h, 3 * w))) | (upright & (sides | ends))
+    found |= upright & fine & beside
+    writing = kept & (tall > 0.5 * h) & (w > 0.2 * h) & (tall < 2 * h) & (w < 2 * h)
+    others = np.flatnonzero(writing & ~found)
+    for number in np.flatnonzero(found):
+        common = np.minimum(bottom[others], bottom[number]) - np.maximum(y[others], y[number])
+        near = others[common > 0]
+        if len(near):
+            nearest = near[np.abs(x[near] + w[near] / 2 - x[number] - w[number] / 2).argmin()]
+            off = max(abs(y[nearest] - y[number]), abs(bottom[nearest] - bottom[number]))
+            found[number] = off > BAR_OFF * h
+        elif not len(others) and not sides[number]:
+            found[number] = False
+    found |= (ends & (w > np.maximum(0.7 * h, 3 * tall))) | (level & ends)
+    found |= level & fine & along & (beside | ends)
+    return np.asarray(found | ((long | solid) & (sides | ends)))
 
 
 # Lines -------------------------------------------------------------------------------------------
@@ -270,10 +313,11 @@ def _cut(
     owners = owner[rows, columns].astype(np.intp) - 1
     values = ink[rows, columns]
     merged = _merged(owners, upright, level, len(group), np.array(cells), h)
-    piece_of, part_of, severed = _pieces(merged[owners], upright, level, values, h, pen)
+    piece_of, part_of, severed, hangs = _pieces(merged[owners], upright, level, values, h, pen)
     count = int(piece_of.max()) + 1
     if count > MOST_PIECES:  # a line of text, or a texture: one piece, which is not a digit
         piece_of, part_of, severed = piece_of * 0, part_of[:1] * 0, severed[:1] * 0
+        hangs = hangs[:1] & False
         count = 1
     boxes = _boxes(piece_of, upright, level, count).astype(np.float32)
     corners = _boxes(piece_of, columns, rows, count)
@@ -288,7 +332,7 @@ def _cut(
     line_bottom = float(np.median(bottoms[tall])) if tall.any() else float(bottoms.max())
     return Pieces(
         (left, top), np.asarray(ink, np.float32), piece_labels, boxes, corners, areas, part_of,
-        severed, cell_of, _leans(piece_of, columns, level, count, tall), pen, h, line_top,
+        severed, hangs, cell_of, _leans(piece_of, columns, level, count, tall), pen, h, line_top,
         line_bottom,
     )  # fmt: skip
 
@@ -354,8 +398,9 @@ def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -
 
 def _pieces(
     groups: Ints, x: Ints, y: Ints, values: Floats, h: float, pen: float
-) -> tuple[Ints, Ints, Floats]:
-    """Numbers of pieces by pixel, from the left; the part of each piece; and the ink severed."""
+) -> tuple[Ints, Ints, Floats, NDArray[np.bool_]]:
+    """Numbers of pieces by pixel, from the left; of each piece its part, the ink severed at its
+    left, and whether it hangs from the one before."""
     names, groups = np.unique(groups, return_inverse=True)
     count = len(names)
     boxes = _boxes(groups, x, y, count)
@@ -388,11 +433,20 @@ def _pieces(
                 sides += strip_x[own] >= path[y[own]]
                 cut_cost[int(group), number + 1] = float(costs[begin + seed]) / pen
             interval[own] = sides
-    key = groups * 64 + np.minimum(interval, 63)
+    key = groups * 64 + np.minimum(interval, 62)
+    hangers = _hangers(groups, x, y, boxes, h, pen)
+    held: dict[int, int] = {}  # of the piece that a point hangs from, by the point's own key
+    for group, (own, above) in hangers.items():
+        values_above, counts = np.unique(key[above], return_counts=True)
+        held[group * 64 + 63] = int(values_above[counts.argmax()])
+        cut_cost[group, 63] = 1.0
+        key[own] = group * 64 + 63
     keys, piece = np.unique(key, return_inverse=True)
-    sums = np.bincount(piece, x)
-    areas = np.bincount(piece)
-    order = np.lexsort((sums / areas,))
+    middles = np.bincount(piece, x) / np.bincount(piece)
+    for number, name in enumerate(keys.tolist()):
+        if name in held:  # it comes right after the piece that it hangs from
+            middles[number] = middles[np.searchsorted(keys, held[name])] + 1e-3
+    order = np.argsort(middles, kind="stable")
     # The pieces of one part stay in the order of its cuts.
     rank = np.empty(len(keys), np.intp)
     rank[order] = np.arange(len(keys))
@@ -400,7 +454,57 @@ def _pieces(
     severed = np.zeros(len(keys), np.float32)
     for number, name in enumerate(keys.tolist()):
         severed[number] = cut_cost.get((name // 64, name % 64), 0.0)
-    return rank[piece], part_of[order], severed[order]
+    hangs = np.array([name in held for name in keys.tolist()])
+    return rank[piece], part_of[order], severed[order], hangs[order]
+
+
+def _hangers(
+    groups: Ints, x: Ints, y: Ints, boxes: Ints, h: float, pen: float
+) -> dict[int, tuple[Ints, Ints]]:
+    """Commas that touch a digit: of its group, the comma's pixels, and some of the digit's near it.
+
+    A comma is narrow ink that hangs from a level stroke at the bottom of a digit, below where the
+    other digits end; the stems of 4, 7 and 9 begin higher up.
+    """
+    tall = np.flatnonzero(boxes[:, 3] - boxes[:, 1] > 0.6 * h)
+    if len(tall) < 2:
+        return {}
+    found = {}
+    for group in tall.tolist():
+        others = np.sort(boxes[tall[tall != group], 3])
+        line = float(others[(len(others) - 1) // 2])
+        if not HANGING[0] * h < boxes[group, 3] - line < HANGING[1] * h:
+            continue
+        own = np.flatnonzero((groups == group) & (y > line - 0.35 * h))
+        comma = _comma(x[own], y[own], line, h, pen)
+        hangs, rest = own[comma], own[~comma]
+        if len(hangs) and len(rest):
+            reach = pen + np.ptp(x[hangs]) / 2
+            near = rest[(np.abs(x[rest] - x[hangs].mean()) <= reach)]
+            near = near[y[near] > y[hangs].min() - 2 * pen]
+            if len(near):
+                found[group] = hangs, near
+    return found
+
+
+def _comma(x: Ints, y: Ints, line: float, h: float, pen: float) -> NDArray[np.bool_]:
+    """Which of the pixels of a digit's lower part are a comma that hangs from it."""
+    first = int(y.min())
+    rows = y - first
+    left = np.full(int(rows.max()) + 1, 1 << 30)
+    right = np.full(len(left), -1)
+    np.minimum.at(left, rows, x)
+    np.maximum.at(right, rows, x)
+    widths = right - left + 1
+    wide = np.flatnonzero(widths > NARROW * pen)
+    if not len(wide):
+        return np.zeros(len(x), np.bool_)
+    top = int(wide[-1]) + 1  # the first row of the comma
+    above = widths[max(0, top - max(1, round(pen))) : top]
+    long = len(left) - top > max(HANGING[0] * h, pen)
+    if long and above.max() > LEVEL * pen and abs(first + top - line) < 0.2 * h:
+        return np.asarray(rows >= top)
+    return np.zeros(len(x), np.bool_)
 
 
 def _seams(strip: Floats) -> tuple[Floats, Callable[[int], Ints]]:
@@ -479,6 +583,20 @@ def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -
     for number in range(count):
         rest = lean[others[others != number]]
         found[number] = lean[number] - (np.median(rest) if len(rest) else 0.2)
+    return found
+
+
+def cuts_of(pieces: Pieces) -> list[tuple[int, tuple[Point, Point]]]:
+    """Each cut through ink: the piece on its right, and its upper and lower end in `ink`."""
+    left, right = pieces.labels[:, :-1], pieces.labels[:, 1:]
+    rows, columns = np.nonzero((left != right) & (left > 0) & (right > 0))
+    later = np.maximum(left, right)[rows, columns] - 1
+    found = []
+    for number in np.flatnonzero(pieces.severed > 0).tolist():
+        own = later == number
+        if own.any():  # rows come in order
+            x, y = columns[own] + 1, rows[own]
+            found.append((number, ((int(x[0]), int(y[0])), (int(x[-1]), int(y[-1]) + 1))))
     return found
 
 

@@ -30,8 +30,10 @@ import numpy as np
 
 from lenet_digits.reading.numbers import Read, Reading, read, read_upright
 from lenet_digits.reading.page_ink import PAGE_SIZE
+from lenet_digits.reading.pictures import composited
 from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import predict, shipped_network
+from lenet_digits.reading.segmentation import cuts_of
 
 from .realworld import HEADLINE, read_manifest, run_adapter, share
 
@@ -84,6 +86,9 @@ class Answer:
 
     @property
     def confidence(self) -> float:
+        """That all lines are right; 0 without a line, which is no answer."""
+        if not self.reading.lines:
+            return 0.0
         return float(np.prod([line.confidence for line in self.reading.lines]))
 
 
@@ -221,7 +226,7 @@ def _lines_of(path: Path) -> int:
 
 
 def draw_sheets(misses: list[tuple[Path, Answer]], target: Path) -> None:
-    """Contact sheets of misses: each piece in a colour, the boxes of the path, what was said."""
+    """Contact sheets of misses: each piece in a colour, cuts, boxes of the path, what was said."""
     tiles = [_tile(path, miss) for path, miss in misses]
     for page, start in enumerate(range(0, len(tiles), COLUMNS * ROWS)):
         part = tiles[start : start + COLUMNS * ROWS]
@@ -234,7 +239,9 @@ def _tile(path: Path, miss: Answer) -> np.ndarray:
     width, height = TILE
     tile = np.full((height, width, 3), 255, np.uint8)
     try:
-        done = read_upright(read_picture(path, fine_size=PAGE_SIZE), shipped_network())
+        picture = read_picture(path, fine_size=PAGE_SIZE)
+        picture = composited(picture) if picture.shape[2] == 4 else picture
+        done = read_upright(picture, shipped_network())
     except ValueError:
         done = Read(miss.reading)
     top = 0
@@ -250,6 +257,10 @@ def _tile(path: Path, miss: Answer) -> np.ndarray:
             cv2.rectangle(line, (left, upper), (right - 1, lower - 1), (0, 0, 0), 1)
             place = ((left + right) // 2 - 4, max(12, upper + 12))
             cv2.putText(line, str(step.label)[0], place, 0, 0.5, (0, 0, 255), 1)
+        chosen = {step.first for step in (paths[0].steps if paths else ())}
+        for number, (upper_end, lower_end) in cuts_of(pieces):
+            colour = (255, 0, 160) if number in chosen else (150, 150, 150)
+            cv2.line(line, upper_end, lower_end, colour, 2 if number in chosen else 1)
         scale = min(1.0, width / line.shape[1], room / line.shape[0])
         small = cv2.resize(line, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         small = small[: height - 16 - top, :width]

@@ -83,6 +83,52 @@ def test_a_mark_is_never_lost(number, text, mark, kind, expected):
     assert found.box[0] <= (mark[0] + mark[2]) / 2 <= found.box[2]
 
 
+@pytest.mark.parametrize(("text", "place"), [("12 5", 1), ("48 5", 1), ("16 5", 1)])
+def test_a_comma_that_touches_a_digit_is_not_lost(number, text, place):
+    picture = drawn(number, text, seed=4)
+    assert "·" not in read(picture).text  # the twin
+    left = 90 + 100 * place
+    rows, columns = np.nonzero(picture[:, left - 10 : left + 85] < 128)
+    bottom = int(rows.max())
+    right = int(columns[rows >= bottom - 12].max()) + left - 10
+    cv2.line(picture, (right + 2, bottom - 2), (right - 8, bottom + 24), 0, PEN + 1)
+    reading = read(picture)
+    assert reading.text == text.replace(" ", "·")
+    assert [mark.kind for mark in reading.lines[0].marks] == ["point"]
+
+
+def test_what_is_left_of_a_frame_is_not_a_1_but_a_1_at_the_edge_is(number):
+    page = drawn(number, "157")
+    top, bottom, left, right = 60, 185, 80, 400
+    rows, columns = np.nonzero(page < 128)
+    tight = page[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert read(np.ascontiguousarray(tight)).text == "157"
+    framed = np.ascontiguousarray(page[top - 30 : bottom, left : right + 10])
+    framed[:60, -6:-1] = 0  # the right side of a printed box, cut off below
+    assert read(framed).text == "157"
+
+
+def test_cuts_lie_on_the_ink_and_part_touching_digits():
+    path = EXAMPLES / "numbers" / "853-touching.png"
+    (line,) = read(path).lines
+    assert sum(cut.used for cut in line.cuts) == 2  # three digits that touch
+    left, top, right, bottom = line.box
+    for cut in line.cuts:
+        x1, y1, x2, y2 = cut.ends
+        assert left <= min(x1, x2) <= max(x1, x2) <= right
+        assert top <= y1 <= y2 <= bottom
+
+
+def test_nothing_is_cut_where_nothing_is_wide(number):
+    assert not any(line.cuts for line in read(drawn(number, "1 1")).lines)
+
+
+def test_the_confidences_of_a_line_and_its_alternatives_are_one_probability():
+    (line,) = read(EXAMPLES / "numbers" / "853-touching.png").lines
+    assert line.alternatives
+    assert line.confidence + sum(other.confidence for other in line.alternatives) <= 1 + 1e-6
+
+
 def test_a_slash_between_digits_is_not_a_1(number):
     reading = read(drawn(number, "24/98"))
     assert reading.text == "24·98"
