@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -122,7 +123,7 @@ def lines_of(page: Page) -> list[Pieces]:
 
 
 def _remnants(
-    stats: NDArray[np.int32], kept: NDArray[np.bool_], size: tuple[int, int], h: float, pen: float
+    stats: NDArray[Any], kept: NDArray[np.bool_], size: tuple[int, int], h: float, pen: float
 ) -> NDArray[np.bool_]:
     """Which parts are what the picture's edge leaves of a frame, a ruled line or a shadow.
 
@@ -436,11 +437,11 @@ def _pieces(
     key = groups * 64 + np.minimum(interval, 62)
     hangers = _hangers(groups, x, y, boxes, h, pen)
     held: dict[int, int] = {}  # of the piece that a point hangs from, by the point's own key
-    for group, (own, above) in hangers.items():
+    for hanging, (own, above) in hangers.items():
         values_above, counts = np.unique(key[above], return_counts=True)
-        held[group * 64 + 63] = int(values_above[counts.argmax()])
-        cut_cost[group, 63] = 1.0
-        key[own] = group * 64 + 63
+        held[hanging * 64 + 63] = int(values_above[counts.argmax()])
+        cut_cost[hanging, 63] = 1.0
+        key[own] = hanging * 64 + 63
     keys, piece = np.unique(key, return_inverse=True)
     middles = np.bincount(piece, x) / np.bincount(piece)
     for number, name in enumerate(keys.tolist()):
