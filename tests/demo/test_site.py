@@ -477,7 +477,6 @@ def test_the_page_works_without_a_network_and_a_new_build_replaces_it(
     with serving(copy, port):
         page.reload()
         expect(page.locator(".colophon")).to_contain_text("0.1.0-new")
-        expect(page.locator(".loading")).to_be_hidden(timeout=PATIENCE)
         for _ in range(600):
             after = page.evaluate("caches.keys()")
             if len(after) == len(before) and after != before:
