@@ -159,7 +159,7 @@ def test_the_shipped_card_is_what_the_hub_wants_of_one() -> None:
 
 def test_the_pictures_in_the_shipped_card_are_there() -> None:
     text = (WEIGHTS / "README.md").read_text("utf-8")
-    shown = {name.partition(")")[0] for name in text.split("](")[1:]}
+    shown = {name.partition(")")[0] for name in re.split(r"!\[[^]]*\]\(", text)[1:]}
     assert shown == {path.name for path in WEIGHTS.glob("*.png")}
 
 
