@@ -235,6 +235,16 @@ READING_SCHEMA: dict[str, Any] = {  # of `Reading.to_dict`
                     {"text": _described(TEXT, "The digits."), "confidence": SURE},
                     "Other readings, the likeliest first.",
                 ),
+                "cuts": _list_of(
+                    {
+                        "ends": BOX,
+                        "used": {
+                            "type": "boolean",
+                            "description": "Whether digits or marks part there.",
+                        },
+                    },
+                    "Where the ink was cut, as lines between two points.",
+                ),
             },
             "From the top.",
         ),

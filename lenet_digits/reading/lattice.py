@@ -38,7 +38,7 @@ class Costs:
     gap: float = 9.60  # for each digit height of gap inside a digit
     joined: float = 1.175  # for each gap inside a digit
     point: float = 0.315  # for a point
-    hangs: float = 0.65  # gain of a comma that touches a digit and looks like one
+    hangs: float = 1.0  # gain of a comma that touches a digit and looks like one
     dash: float = 1.403  # for a dash
     slash: float = 2.14  # for a slash
     lean: float = 7.02  # gain of a slash for the tangent of its lean against the digits'
@@ -46,9 +46,7 @@ class Costs:
     other: float = 4.31  # for any other mark
     size: float = 5.47  # for each square digit height of any other mark
     one: float = 0.351  # gain of a reading that takes all ink as one digit, as `predict` does
-    letter: float = (
-        5.4  # for a mark that is all there is, times the square of its width where that is more
-    )
+    letter: float = 5.4  # for a mark that is all there is, times its width squared if above 1
     temperature: float = 1.14  # times the whole score, so that the sums are probabilities
 
 

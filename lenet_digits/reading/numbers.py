@@ -424,12 +424,15 @@ def read_upright(
             for line, free in zip(arcs, paths, strict=True)
         ]
     single = None
-    if sum(len(line[0].digits) for line in paths if line) == 1:
+    one_digit = sum(len(line[0].digits) for line in paths if line) == 1
+    cut = steps is not None and _is_cut_like_a_letter(arcs[0], paths[0])
+    if one_digit or cut:
         single = _single(picture if original is None else original, steps, network)
-        alone = sum(len(line[0].steps) for line in paths if line) == 1 and not page.cells
-        if single is not None and alone and digits is None and _is_letter(single[0]):
+        alone = cut or sum(len(line[0].steps) for line in paths if line) == 1
+        free = alone and not page.cells and digits is None
+        if free and single is not None and _is_letter(single[0]):
             paths = [[line[0].without_digits()] if line else line for line in paths]
-        if single is not None and not single[0].is_digit:
+        if not one_digit or (single is not None and not single[0].is_digit):
             single = None
     whole_canvas = None if steps is None else steps.canvas
     reading = _reading(page, arcs, paths, single, whole_canvas)
@@ -448,6 +451,14 @@ def _is_compact(pieces: Pieces) -> bool:
     left, top = pieces.boxes[:, :2].min(axis=0)
     right, bottom = pieces.boxes[:, 2:].max(axis=0)
     return bool(right - left <= 1.6 * (bottom - top))
+
+
+def _is_cut_like_a_letter(arcs: Arcs, paths: list[Path]) -> bool:
+    """Whether connected ink is read as a digit and a mark, or as digits with a 1 among them."""
+    if not paths or len(set(arcs.pieces.parts.tolist())) > 1:
+        return False
+    digits = paths[0].digits
+    return len(digits) == 1 or "1" in digits
 
 
 def _single(

@@ -492,6 +492,7 @@ def test_the_types_of_a_reading_are_those_of_its_answer() -> None:
     from lenet_digits.demo.endpoints import READING_SCHEMA
 
     kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": float}
+    kinds["boolean"] = bool
 
     def check(value: Any, schema: Any) -> None:
         if "anyOf" in schema:
