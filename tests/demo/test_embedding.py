@@ -26,11 +26,11 @@ SECONDS = 120  # that a server may take to start on a busy machine
 
 @pytest.fixture(scope="module")
 def other(app: App) -> Iterator[str]:
-    """The address of a server around the page; see `surroundings.py`."""
+    """The address of a server around the page; see `embedding.py`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "tests/demo/surroundings.py", str(port), app.url]
+    command = [sys.executable, "tests/demo/embedding.py", str(port), app.url]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
     ends = time.monotonic() + SECONDS
     while time.monotonic() < ends:

@@ -1,6 +1,6 @@
 """A server around the page: it holds the page, passes on to another, and shows it in a frame.
 
-python tests/demo/surroundings.py PORT ADDRESS
+python tests/demo/embedding.py PORT ADDRESS
 
 ``/demo/`` is the page, mounted; ``/apps/digits/`` is the app at ADDRESS, behind a proxy that takes
 that path away and says nothing of it; ``/frame`` shows ADDRESS in a frame, as a Space is.
