@@ -370,6 +370,7 @@ def model_card(metrics: Metrics, *, figures: Sequence[str] = ()) -> str:
         [
             *_accuracies(metrics),
             *_others(metrics),
+            *_numbers(metrics),
             *_corruptions(metrics),
             *_reliability(metrics, figures),
             *_refusals(metrics),
@@ -447,8 +448,8 @@ demonstrations, and as a small, fast reader within a larger system that can stan
 
 ## What it is not for
 
-- Numbers of several digits, letters, and print: it knows one handwritten digit at a time. What
-  looks like no digit is refused, but not always.
+- Letters and print. What does not look like a digit is refused, but not always. The network knows
+  one handwritten digit at a time; `lenet_digits.read` puts numbers together from its answers.
 - Anything where an error harms somebody and no person looks again: cheques, forms, medicine.
 - MNIST's writers were American census employees and high-school students. Hands and habits far
   from theirs (other numerals, another 1, 4 or 7) are read less well.
@@ -638,6 +639,26 @@ def _others(metrics: Metrics) -> list[str]:
             f"| {what} | {' | '.join(cell(results.get(what)) for results in others.values())} |"
             for what in counts
         ),
+        "",
+    ]
+
+
+def _numbers(metrics: Metrics) -> list[str]:
+    if not metrics.numbers:
+        return []
+    rows = (
+        f"| {what} | {result.count:,} | {_percent(result.accuracy, 1)} | "
+        "{:.1f} to {:.1f} % |".format(*_interval(result))
+        for what, result in metrics.numbers.items()
+    )
+    return [
+        "### Numbers",
+        "",
+        "Pictures of several digits that `lenet_digits.read` reads right as a whole, every digit",
+        "of every line. Its costs were fitted on the writers of about half of them.",
+        "",
+        *_table("What | Pictures | Right | 95 % interval"),
+        *rows,
         "",
     ]
 

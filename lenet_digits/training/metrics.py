@@ -177,6 +177,7 @@ class Metrics:
         sample: how the weights read the published sheet.
         real_input: what was read right, by name of the pictures.
         others: the same of other systems, by their names.
+        numbers: of pictures of numbers, how many `read` reads right as a whole, by their name.
         mnist_c: what was read right, by name of the corruption.
         misses: the most frequent mistakes on real input.
         calibration: expected calibration errors, by name of the pictures.
@@ -199,6 +200,7 @@ class Metrics:
     sample: Sample | None = None
     real_input: dict[str, Share] = field(default_factory=dict)
     others: dict[str, dict[str, Share]] = field(default_factory=dict)
+    numbers: dict[str, Share] = field(default_factory=dict)
     mnist_c: dict[str, CorruptedShare] = field(default_factory=dict)
     misses: tuple[Miss, ...] = ()
     calibration: dict[str, float] = field(default_factory=dict)

@@ -1,10 +1,11 @@
 """Fills the figures of README and model card from files that commands wrote; measures nothing.
 
 ``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``mnist.json`` is from
-``tests.benchmarks.mnist``; ``realworld.json``, ``realworld-original.json`` and ``systems/*.json``
-are from ``tests.benchmarks.realworld``, with the shipped weights, with those of the original
-recipe, and with the adapters of other systems; ``app.json`` is from ``tests.benchmarks.load``, a
-list of objects with ``what``, ``result`` and ``how``.
+``tests.benchmarks.mnist``; ``numbers.json`` is from ``tests.benchmarks.numbers``;
+``realworld.json``, ``realworld-original.json`` and ``systems/*.json`` are from
+``tests.benchmarks.realworld``, with the shipped weights, with those of the original recipe, and
+with the adapters of other systems; ``app.json`` is from ``tests.benchmarks.load``, a list of
+objects with ``what``, ``result`` and ``how``.
 
 python -m tests.benchmarks.report
 """
@@ -42,6 +43,18 @@ DIAGNOSTIC = {
     "optdigits": "UCI optdigits, 32×32 bitmaps",
     "semeion": "Semeion, 16×16, squeezed to a square",
     "printed": "printed digits, phone photos: not what it is for",
+}
+NUMBERS = {
+    "pen_rows": "one line of 2 to 12 digits, pen strokes",
+    "pen_pages": "two to five such lines",
+    "pen_numbers": "numbers with hyphens, slashes, colons, points",
+    "composed": "digits of one writer set side by side, touching in part",
+    "tiny_pairs": "two digits drawn in 28×28 pixels",
+    "photos": "photos of people's own handwriting",
+    "forms": "fields of forms, one digit in a printed box",
+    "logbook": "cells of a clinic's logbook, digits 10 to 15 pixels high",
+    "cheques": "amounts on bank cheques",
+    "sudoku_pencil": "photos of whole sudoku grids, in part printed",
 }
 SETS = {name: f"{name}: {what}" for name, what in (HEADLINE | DIAGNOSTIC).items()}
 ORIGINAL, CROPPED = "original pipeline", "our weights, centre-crop"
@@ -167,6 +180,11 @@ def measured_metrics(metrics: Metrics) -> Metrics:
         metrics,
         real_input=_accuracies({name: s["mnist"] for name, s in ours["sets"].items()}),
         others={name: _accuracies(system["sets"]) for name, system in read_systems().items()},
+        numbers={
+            what: Share(accuracy=result["share"], count=result["n"])
+            for name, what in NUMBERS.items()
+            for result in [read("numbers.json")["sets"][name]["right"]]
+        },
         mnist_c={
             kind: CorruptedShare(
                 bare=both["bare"]["share"],
