@@ -246,6 +246,19 @@ def drawContours(image: Any, outlines: Any, index: int, colour: int, thickness: 
     vector.delete()
 
 
+def fillConvexPoly(image: Any, corners: Any, colour: int) -> None:  # noqa: N802
+    drawContours(image, [corners.reshape(-1, 1, 2)], 0, colour, -1)
+
+
+def findNonZero(src: Any) -> Any:  # noqa: N802  # opencv.js lacks it
+    rows, columns = np.nonzero(src)
+    return np.stack([columns, rows], axis=1).astype(np.int32)[:, None] if len(rows) else None
+
+
+def copyTo(src: Any, mask: Any, dst: Any) -> Any:  # noqa: N802  # opencv.js has it for Mat alone
+    return np.where(mask[..., None] > 0 if src.ndim == 3 else mask > 0, src, dst)
+
+
 def boundingRect(src: Any) -> Any:  # noqa: N802
     box = _called("boundingRect", src)[0]
     return int(box.x), int(box.y), int(box.width), int(box.height)
