@@ -376,8 +376,8 @@ def assert_same(path: Path, here: dict[str, Any], served: dict[str, Any]) -> flo
     return worst
 
 
-# The first of these fails since the panel and the new front end were merged, and no time was left to
-# find out why; the others were not run since.
+# The first of these fails since the panel and the new front end were merged, and no time was left
+# to find out why; the others were not run since.
 UNVERIFIED = pytest.mark.skip(reason="to be mended: see the comment")
 
 
