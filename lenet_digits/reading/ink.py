@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
-from lenet_digits.reading.lines import outlines_in, within_outline, without_box, without_rules
+from lenet_digits.reading.lines import (
+    outlines_in,
+    within_outline,
+    without_box,
+    without_circle,
+    without_rules,
+)
 from lenet_digits.reading.pictures import Bytes, NoInkError
 
 EVEN_REACH = 0.33  # of the longest side: wider than any stroke, even a marker's
@@ -299,7 +305,10 @@ def without_lines(mask: Bytes, contrast: Floats) -> Bytes:
     mask = without_rules(mask, contrast)
     outlines = outlines_in(mask)
     inside = within_outline(mask, outlines)
-    return inside if inside is not mask else without_box(mask, contrast, outlines)
+    if inside is not mask:
+        return inside
+    inside = without_box(mask, contrast, outlines)
+    return inside if inside is not mask else without_circle(mask, outlines)
 
 
 def ink_of_layer(alpha: Floats) -> Ink:

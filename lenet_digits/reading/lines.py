@@ -30,6 +30,13 @@ LEAST_CONTENT = 0.35  # of an outline's longest side: less inside it is a dot or
 OFF_CENTRE = 0.25  # of an outline's longest side: how far from its middle the content may lie
 BOXY = 0.7  # of its bounding box: the least that the outline of a box encloses
 HOLLOW = 0.5  # of its bounding box: the most that is ink
+ROUND = 0.75, 0.85  # of its bounding box: what the outline of a circle encloses, pi/4 on average
+NARROWEST_CIRCLE = 0.8  # shorter to longer side: a narrower one is a 0
+EVEN = 0.6  # of all directions: how often the rim of a circle is seen at its usual width, at least
+DIRECTIONS = 36  # in which the rim of a circle is measured
+WIDEST_RIM = 0.15  # of a circle's longer side
+LEAST_CIRCLED = 0.5  # of a circle's longer side: the digit that touches it; less is a loop of a 0
+THINNEST = 0.25  # shorter to longer side: a thinner digit in a circle may be the stroke of a 0
 TICK = 3.0  # height to width, at least, of the ticks of a comb
 SMALLEST_DIGIT = 0.15  # of the shorter side: what is left without lines is a digit from here on
 
@@ -256,6 +263,64 @@ def without_box(mask: Bytes, contrast: Floats, outlines: Outlines) -> Bytes:
     mask = mask.copy()
     mask[box] = rest
     return mask
+
+
+def without_circle(mask: Bytes, outlines: Outlines) -> Bytes:
+    """The mask without a circle around the digit that the digit touches.
+
+    A 0 with a loop or with one stroke through it stays whole.
+    """
+    parts, holes = outlines
+    if not holes:
+        return mask
+    outline = max(parts, key=lambda each: float(cv2.contourArea(each)))
+    left, top, width, height = cv2.boundingRect(outline)
+    shorter, longer = sorted((width, height))
+    if longer < SMALLEST_OUTLINE * max(mask.shape) or shorter < NARROWEST_CIRCLE * longer:
+        return mask
+    area = cv2.contourArea(outline)
+    if not ROUND[0] < area / (width * height) < ROUND[1]:
+        return mask
+    if area < CONVEX * cv2.contourArea(cv2.convexHull(outline)):
+        return mask
+    inside = np.zeros(mask.shape, np.uint8)
+    cv2.drawContours(inside, [outline], 0, 1, cv2.FILLED)
+    box = slice(top, top + height), slice(left, left + width)
+    framed = cv2.copyMakeBorder(inside[box], 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    depth = np.asarray(cv2.distanceTransform(framed, cv2.DIST_L2, 3), np.float32)[1:-1, 1:-1]
+    part = mask[box]
+    rim = _rim(part, depth)
+    if not 0 < rim < WIDEST_RIM * longer:
+        return mask
+    rest = np.where(depth > rim, part, 0).astype(np.uint8)
+    rest = np.asarray(cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), np.uint8)
+    found, _ = outlines_in(rest)
+    if not found:
+        return mask
+    middle, sides, _ = cv2.minAreaRect(max(found, key=lambda each: float(cv2.contourArea(each))))
+    off = max(abs(middle[0] - width / 2), abs(middle[1] - height / 2))
+    if max(sides) < LEAST_CIRCLED * longer or off > OFF_CENTRE * longer:
+        return mask
+    if min(sides) < THINNEST * max(sides):
+        return mask
+    mask = mask.copy()
+    mask[box] = rest
+    return mask
+
+
+def _rim(part: Bytes, depth: Floats) -> float:
+    """How deep the rim of a circle reaches, in pixels; 0 where the outline has no even rim.
+
+    `depth` is how deep each pixel lies inside the outline. In most directions from the middle, the
+    first paper lies behind the rim.
+    """
+    height, width = part.shape
+    rows, columns = np.nonzero((part == 0) & (depth > 0))
+    angle = np.arctan2(rows - height / 2, columns - width / 2) / (2 * np.pi)
+    first = np.full(DIRECTIONS, np.inf)
+    np.minimum.at(first, (angle * DIRECTIONS).astype(int) % DIRECTIONS, depth[rows, columns])
+    rim = 1.5 * float(np.median(first)) + 1  # what is left of a wider place is opened away
+    return rim if np.mean(first < rim) >= EVEN else 0
 
 
 def _two_sides(part: Bytes, contrast: Floats) -> NDArray[np.bool_] | None:

@@ -376,11 +376,6 @@ def assert_same(path: Path, here: dict[str, Any], served: dict[str, Any]) -> flo
     return worst
 
 
-# The first of these fails since the panel and the new front end were merged, and no time was left
-# to find out why; the others were not run since.
-UNVERIFIED = pytest.mark.skip(reason="to be mended: see the comment")
-
-
 @pytest.mark.registry
 def test_all_examples_under_node_are_answered_as_by_the_server(
     release: tuple[Path, Pyodide], hosted: Path, served: dict[Path, Any]
@@ -434,7 +429,6 @@ def test_all_examples_in_a_browser_are_answered_as_by_the_server(
 
 
 @pytest.mark.registry
-@UNVERIFIED
 def test_what_is_drawn_while_python_loads_is_read_and_nobody_else_is_asked(
     hosted: Path, visitor: BrowserContext
 ) -> None:
@@ -456,7 +450,6 @@ def test_what_is_drawn_while_python_loads_is_read_and_nobody_else_is_asked(
 
 
 @pytest.mark.registry
-@UNVERIFIED
 def test_the_page_works_without_a_network_and_a_new_build_replaces_it(
     hosted: Path,
     release: tuple[Path, Pyodide],
@@ -497,7 +490,6 @@ def test_the_page_works_without_a_network_and_a_new_build_replaces_it(
 
 
 @pytest.mark.registry
-@UNVERIFIED
 def test_a_browser_without_memory_says_so(
     hosted: Path, visitor: BrowserContext, tmp_path: Path
 ) -> None:
@@ -515,7 +507,6 @@ def test_a_browser_without_memory_says_so(
 
 
 @pytest.mark.registry
-@UNVERIFIED
 def test_the_core_of_the_pinned_release_runs_until_it_needs_numpy(
     visitor: BrowserContext, tmp_path: Path
 ) -> None:

@@ -280,12 +280,12 @@ def two_strengths(ink: Floats, rng: Generator) -> Bytes:
 
 
 def circled(ink: Floats, rng: Generator) -> Bytes:
-    """A circle or an oval around a digit that does not touch it."""
+    """A circle or an oval around a digit, which may touch it."""
     ground, dark = dark_or_light(rng)
     page = paper(rng, 280, 280, grey=ground)
     high = rng.uniform(90, 125)
     put(page, ink, high=high, at=(140, 140), grey=colour(rng, dark, 5))
-    around = np.hypot(*ink.shape) / max(ink.shape) * high * rng.uniform(1.25, 1.5)
+    around = np.hypot(*ink.shape) / max(ink.shape) * high * rng.uniform(1.05, 1.4)
     circle = oval((140, 140), around, around * rng.uniform(0.9, 1.1), rng.uniform(0, 90))
     page += shape(page, circle, fill=False, width=rng.uniform(2, 8)) * (dark - page)
     return finished(page)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
-from surroundings import ONE_DIGIT, Bytes, crossed_out, handwritten, several
+from surroundings import ONE_DIGIT, Bytes, Floats, crossed_out, handwritten, several
 
 from lenet_digits.reading.canvas import canvas_steps
 from lenet_digits.reading.pictures import NoInkError
 from lenet_digits.reading.prediction import Prediction, predict, predict_steps
 
 EACH = 12  # pictures of a kind
-# Of these, at least so many right and accepted; at most so many wrong and accepted. In about one
-# picture of twenty the digit itself is drawn so carelessly that it is misread on a clean page, too.
+# Of these, at least so many right and accepted; at most so many wrong and accepted.
 RIGHT, WRONG = 10, 1
-HARDER = {"plate": 9, "squared": 9, "struck": 8}  # least right
+HARDER = {"struck": 8}  # least right
 
 
 def answered(picture: Bytes) -> Prediction | None:
@@ -28,10 +28,20 @@ def answered(picture: Bytes) -> Prediction | None:
     return answer if answer.is_digit else None
 
 
+def legible(digit: int, rng: np.random.Generator) -> Floats:
+    """A drawn digit that is read on a clean page; about one drawing in twenty is not."""
+    while True:
+        ink = handwritten(digit, rng)
+        page = np.pad(np.uint8(255) - (255 * ink).astype(np.uint8), 40, constant_values=255)
+        answer = answered(page)
+        if answer is not None and answer.digit == digit:
+            return ink
+
+
 def drawn(kind: str) -> Iterator[tuple[int, Bytes]]:
     rng = np.random.default_rng(sum(map(ord, kind)))
     for number in range(EACH):
-        yield number % 10, ONE_DIGIT[kind](handwritten(number % 10, rng), rng)
+        yield number % 10, ONE_DIGIT[kind](legible(number % 10, rng), rng)
 
 
 @pytest.mark.parametrize("kind", ONE_DIGIT)
@@ -61,6 +71,17 @@ def test_a_digit_that_is_crossed_out_is_not_read() -> None:
     rng = np.random.default_rng(6)
     answers = [answered(crossed_out(handwritten(digit, rng), rng)) for digit in range(10)]
     assert answers.count(None) >= 9
+
+
+def test_the_stroke_in_a_slashed_zero_is_not_taken_for_a_circled_one() -> None:
+    for angle in (20, 45, 70):
+        page = np.full((240, 240, 3), 250, np.uint8)
+        cv2.ellipse(page, (120, 120), (70, 80), 0, 0, 360, (30, 30, 30), 7)
+        across, down = 90 * np.cos(np.radians(angle)), 90 * np.sin(np.radians(angle))
+        ends = [(round(120 - k * across), round(120 + k * down)) for k in (-1, 1)]
+        cv2.line(page, *ends, (30, 30, 30), 7)
+        answer = answered(page)
+        assert answer is None or answer.digit in (0, 8)
 
 
 def test_one_digit_is_not_taken_for_several() -> None:

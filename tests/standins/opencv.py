@@ -36,8 +36,11 @@ def _start() -> Any:
 _cv = _start()
 
 
-def __getattr__(name: str) -> Any:  # the constants
-    return getattr(_cv, name)
+def __getattr__(name: str) -> int:  # the constants
+    value = getattr(_cv, name, None)
+    if not isinstance(value, int):
+        raise AttributeError(f"{__file__} has no {name} yet: write it.")
+    return value
 
 
 # Values ------------------------------------------------------------------------------------------
@@ -100,6 +103,10 @@ def resize(src: Any, dsize: Any, fx: float = 0, fy: float = 0, interpolation: in
 
 def warpAffine(src: Any, matrix: Any, dsize: Any, flags: int = 1) -> Any:  # noqa: N802
     return _one("warpAffine", src, None, matrix, _size(dsize), flags)
+
+
+def getRotationMatrix2D(center: Any, angle: float, scale: float) -> Any:  # noqa: N802
+    return _array(_cv.getRotationMatrix2D(_object(x=center[0], y=center[1]), angle, scale))
 
 
 def copyMakeBorder(  # noqa: N802
