@@ -1,4 +1,4 @@
-"""Fills the figures of README, RESULTS.md and model card from files that commands wrote; measures nothing.
+"""Fills the figures of README, RESULTS.md and the model card from what commands wrote.
 
 ``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``mnist.json`` is from
 ``tests.benchmarks.mnist``; ``numbers.json`` is from ``tests.benchmarks.numbers``;
