@@ -125,16 +125,6 @@ def test_weights_and_method_are_passed_on(batch: dict[str, Any], tmp_path: Path)
     assert cropped[0] == pytest.approx(predict(FILES[0], method="center-crop").confidence)
 
 
-@pytest.mark.skipif(find_spec("ray") is None, reason='needs Ray: pip install ".[ray]"')
-def test_a_ray_cluster_that_loses_a_worker_answers_every_picture_once() -> None:
-    """Not in CI, as Ray is large; the same command, with more pictures, measures."""
-    command = "-m tests.benchmarks.cluster --count 120 --rounds 0"
-    result = subprocess.run(
-        [sys.executable, *command.split()], cwd=ROOT, capture_output=True, text=True
-    )
-    assert "120 pictures, a worker killed: each answered once" in result.stdout, result.stderr
-
-
 # BatchReader
 
 
