@@ -1,8 +1,4 @@
-"""What a hostile stranger sends the app, by name: `ATTACKS`. Each must come to what `REFUSED` says.
-
-Knows nothing of how the app defends itself. ``benchmarks.hostile`` sends these among the requests
-of others, ``tests/demo/test_app_security.py`` one after another.
-"""
+"""The attacks that tests send to the app, by name. Each must end as `REFUSED` says."""
 
 from __future__ import annotations
 
@@ -12,11 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+from visitors import API, App, Drawing, by_page, by_upload, file_data
 
-from .visitors import API, App, Drawing, by_page, by_upload, file_data
-
-# What becomes of them: a refusal, at once or in the event that ends a call; a verdict of the
-# page's; nothing at all, where the attacker did not wait.
+# How an attack may end: a refusal, at once or in the event that ends a call; a verdict on the page;
+# or nothing, where the attacker does not wait.
 REFUSED = re.compile(
     r"4\d\d( 4\d\d)*|503|error|problem|none|0|gone|cut off|nothing kept|[24]00 error"
 )
@@ -42,7 +37,7 @@ def bomb(side: int = 12_000) -> bytes:
 
 
 def attack(name: str) -> Callable[[Attack], Attack]:
-    """Enters an attack in the list."""
+    """Adds an attack to `ATTACKS`."""
 
     def enter(function: Attack) -> Attack:
         ATTACKS[name] = function
@@ -52,7 +47,7 @@ def attack(name: str) -> Callable[[Attack], Attack]:
 
 
 def request(name: str, method: str, path: str, **content: Any) -> None:
-    """An attack that is one request, to be refused with a 4xx."""
+    """Adds an attack of one request, which must be refused with a 4xx status."""
 
     async def send(app: App) -> str:
         reply = await app.ask(method, path, **content)
@@ -62,7 +57,7 @@ def request(name: str, method: str, path: str, **content: Any) -> None:
 
 
 def call(name: str, endpoint: str, *data: Any) -> None:
-    """An attack that is one call, to be refused at once or by its event."""
+    """Adds an attack of one call, which must be refused at once or by its event."""
 
     async def send(app: App) -> str:
         event, _ = await app.call(endpoint, *data)
@@ -82,7 +77,7 @@ for number, path in enumerate(
         "https://example.com/", "uploads/", "C:%5CWindows%5Cwin.ini",
     )
 ):  # fmt: skip
-    request(f"file of the server's {number}", "GET", f"{API}/file={path}")
+    request(f"file of the server {number}", "GET", f"{API}/file={path}")
 for path in ("..%2fapp.py", "%2e%2e%2fapp.py", "make.py", "%00.png", "a%0d%0aX: y"):
     request(f"example {path}", "GET", f"/examples/{path}")
 for path in ("..%2f..%2f..%2findex.html", "%2fetc%2fpasswd", "..%5c..%5cindex.html"):
@@ -167,7 +162,7 @@ for number, path in enumerate(
     call(f"picture: bare path {number}", "predict_image", {"path": path})
 call("picture: a list", "predict_image", [file_data("/etc/passwd")])
 call("picture: a text", "predict_image", "/etc/passwd")
-call("picture: another's URL", "predict_image",
+call("picture: a URL of another server", "predict_image",
      file_data("x") | {"url": "http://127.0.0.1/", "is_stream": True})  # fmt: skip
 
 
@@ -191,7 +186,7 @@ for number, link in enumerate(("{}/7.png", "{}/7.png#uploads/x", "HTTP{}/7.png")
 
 BOMB = bomb()
 CUT = bomb(64)[:-30]
-for name, picture in {"bomb": BOMB, "cut picture": CUT, "no picture": b"GIF89a"}.items():
+for name, picture in {"bomb": BOMB, "cut picture": CUT, "not a picture": b"GIF89a"}.items():
 
     async def show(app: App, picture: bytes = picture) -> str:
         answer = await by_page(app, Drawing(picture, {}))
@@ -278,7 +273,7 @@ for place in ("call/predict_drawing", "queue/join", "component_server", "upload"
 LINE = b"GET /config HTTP/1.1\r\nConnection: close\r\n"
 HEADERS = {
     "no host": b"\r\n", "two hosts": b"Host: a\r\nHost: b\r\n\r\n",
-    "a host that is none": b"Host: ][<script>\r\n\r\n", "an odd port": b"Host: a:99999999\r\n\r\n",
+    "not a host": b"Host: ][<script>\r\n\r\n", "an odd port": b"Host: a:99999999\r\n\r\n",
     "two lengths": b"Host: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
     "length and chunks":
         b"Host: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -318,8 +313,8 @@ async def old_http(app: App) -> str:
     return str((await app.raw(b"GET / HTTP/1.0\r\nOrigin: http://evil.example\r\n\r\n"))[0])
 
 
-@attack("requests that are none")
-async def no_http(app: App) -> str:
+@attack("requests that are not HTTP")
+async def not_http(app: App) -> str:
     statuses = [
         (await app.raw(line))[0]
         for line in (
@@ -346,8 +341,8 @@ async def never_fetched(app: App) -> str:
     return "gone" if reply.status_code == 200 else str(reply.status_code)
 
 
-@attack("a stream of nobody's")
-async def nobodys(app: App) -> str:
+@attack("a stream that nobody asked for")
+async def unknown_stream(app: App) -> str:
     first = await app.ask("GET", f"{API}/queue/data?session_hash={'x' * 9}")
     event, _ = await app.result("predict_image", "0" * 32)
     assert "not" in first.text.lower()
