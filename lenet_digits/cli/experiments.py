@@ -1,4 +1,4 @@
-"""``train``, ``evaluate`` and ``samples``: the commands that need MNIST."""
+"""The commands that need MNIST: ``train``, ``evaluate`` and ``samples``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_train(commands: Any) -> None:
         commands,
         "train",
         "train the network from scratch",
-        "A run can be stopped at any moment and goes on with the same command and --resume.",
+        "A run can be stopped at any moment. The same command with --resume continues it.",
     )
     parser.add_argument(
         "--recipe", choices=("original", "quick", "best"),
@@ -35,7 +35,9 @@ def add_train(commands: Any) -> None:
     add_data(parser)
     parser.add_argument("--epochs", metavar="N", type=int, help="how many (default: the recipe's)")
     parser.add_argument("--seed", metavar="N", type=int, help="of all random choices (default: 0)")
-    parser.add_argument("--device", metavar="NAME", help="where to train: cpu (the default), cuda")
+    parser.add_argument(
+        "--device", metavar="NAME", help="device to train on: cpu (the default) or cuda"
+    )
     parser.add_argument("--limit", metavar="N", type=int, help="use only the first N digits")
     parser.add_argument(
         "--holdout", metavar="N", type=int,
@@ -81,7 +83,7 @@ def _train(
 
     def on_batch(batch: int, batches: int, loss: float) -> None:
         nonlocal bar
-        if bar is None:  # made here, as only now it is known where a resumed run begins
+        if bar is None:  # created here, because only now the start of a resumed run is known
             bar = tqdm(
                 desc=recipe, total=batches * batch_size, initial=(batch - 1) * batch_size,
                 unit=" digits", unit_scale=True, dynamic_ncols=True, disable=None,
@@ -123,7 +125,7 @@ def _train(
 
 
 def resuming(words: Sequence[str]) -> str:
-    """The command line that goes on with a run that these words started."""
+    """The command line that continues a run which these words started."""
     return shlex.join([PROGRAM, *words] + ["--resume"] * ("--resume" not in words))
 
 

@@ -1,17 +1,15 @@
-"""``read``: the numbers in pictures as a table, JSON, CSV, a figure or a sheet for review."""
+"""The command ``read``: writes the numbers as a table, JSON or CSV, draws and writes reviews."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
-import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_digits.cli import signals
 from lenet_digits.cli.console import (
     FAILED,
     add_command,
@@ -34,23 +32,19 @@ from lenet_digits.cli.lines import (
 )
 from lenet_digits.cli.pictures import (
     EXPLAINED,
-    MANY,
-    Picture,
+    Writer,
+    add_answers,
     add_jobs,
-    add_output,
     add_pictures,
     check_targets,
     destination,
     left_aside_in_words,
     rows_in_order,
-    watched,
+    writer_for,
 )
-from lenet_digits.cli.rows import STDIN, failed
 
 if TYPE_CHECKING:
     from lenet_digits.cli.lines import Explained
-
-WRITERS = {".csv": write_csv, ".json": write_json, ".txt": write_table}
 
 
 def add_read(commands: Any) -> None:
@@ -73,20 +67,18 @@ def add_read(commands: Any) -> None:
         "--at-least", metavar="SHARE", type=share,
         help="leave a text empty where the confidence is below this, say 0.99",
     )  # fmt: skip
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json", dest="write", action="store_const", const=write_json,
-        help="an array of objects, one a page, with every digit, mark, alternative and cell",
-    )  # fmt: skip
-    form.add_argument(
-        "--csv", dest="write", action="store_const", const=write_csv,
-        help='a table for spreadsheets; a number that they would change is written as ="007"',
-    )  # fmt: skip
-    form.add_argument(
-        "--cells", dest="write", action="store_const", const=write_cells,
-        help="as --csv, with a row for each cell of a printed grid, blank ones too",
-    )  # fmt: skip
-    add_output(parser)
+    add_answers(
+        parser,
+        json=(
+            write_json,
+            "an array of objects, one per page, with every digit, mark, alternative and cell",
+        ),
+        csv=(
+            write_csv,
+            'a table for spreadsheets; a number that they would change is written as ="007"',
+        ),
+        cells=(write_cells, "as --csv, with a row for each cell of a printed grid, blank ones too"),
+    )
     parser.add_argument(
         "--explain", metavar="FILE", type=figure_path,
         help="draw the lines, cuts, digits and marks over each picture (at most "
@@ -112,7 +104,7 @@ def _read(
     paths: Sequence[str],
     *,
     recursive: bool = False,
-    write: Callable[..., None] | None = None,
+    write: Writer | None = None,
     at_least: float = 0.0,
     output: Path | None = None,
     explain: Path | None = None,
@@ -122,39 +114,33 @@ def _read(
     **options: Any,
 ) -> int:
     left_aside: Counter[str] = Counter()
-    pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
+    pictures = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
     check_targets(pictures, {"--output": output, "--explain": explain, "--review": review})
-    if STDIN in pictures or (jobs is None and len(pictures) < MANY):
-        jobs = 1
     if weights is not None:
         options["model"] = _model(weights)
-    if write is None:
-        write = WRITERS.get(output.suffix.lower() if output else ".txt")
-    if write is None:
-        raise ValueError(
-            f"--output {output} must end in .csv, .json or .txt, or give --csv or --json."
-        )
+    write = writer_for(output, write, csv=write_csv, json=write_json, table=write_table)
     explained: Explained = []
     lines: list[LineRow] = []
     counts: Counter[str] = Counter()
+    found = rows_in_order(
+        partial(reading_rows_of, crops=review is not None, **options),
+        pictures,
+        jobs=jobs,
+        explained=explained if explain else None,
+        output=output,
+    )
 
-    def rows() -> Generator[ReadingRow]:
-        read = functools.partial(_rows, crops=review is not None, **options)
-        found = rows_in_order(read, pictures, jobs=jobs, explained=explained if explain else None)
-        for some in found if output is None and sys.stdout.isatty() else watched(found, pictures):
-            signals.check()
-            for row in some:
-                its_lines = lines_of(row, at_least=at_least)
-                counts.update(line.status for line in its_lines)
-                counts["pages"] += row.status == "read"
-                if review:
-                    lines.extend(its_lines)
-                if row.status == "unreadable":
-                    complain(f"{row.name}: {row.error}")
-                yield row
+    def counted() -> Iterator[ReadingRow]:
+        for row in found:
+            its_lines = lines_of(row, at_least=at_least)
+            counts.update(line.status for line in its_lines)
+            counts["pages"] += row.status == "read"
+            if review:
+                lines.extend(its_lines)
+            yield row
 
-    with destination(output) as file, contextlib.closing(rows()) as answers:
-        write(answers, file, at_least=at_least)
+    with destination(output) as file, contextlib.closing(found):
+        write(counted(), file, at_least=at_least)
     if explain and explained:
         from lenet_digits.figures import plot_reading, save_figure
 
@@ -163,27 +149,23 @@ def _read(
         from lenet_digits.cli.review import write_sheet
 
         write_sheet(lines, review)
-    if sum(counts[status] for status in counts if status != "pages") > 1 or left_aside or at_least:
+    if counts.total() - counts["pages"] > 1 or left_aside or at_least:
         complain(_in_words(counts, at_least) + left_aside_in_words(left_aside))
     return FAILED if counts["unreadable"] else 0
 
 
 def _model(weights: str) -> Any:
-    """The model with these weights, if `read` takes it."""
+    """The model with these weights. Raises ValueError if `read` refuses it."""
     from PIL import Image
 
-    from lenet_digits.model import load_model  # and with it torch
+    from lenet_digits.model import load_model  # this imports torch
     from lenet_digits.reading.numbers import read
 
     model = load_model(weights)
-    read(Image.new("L", (8, 8), 255), model=model)  # what it refuses, it refuses here, once
+    read(
+        Image.new("L", (8, 8), 255), model=model
+    )  # so that it is refused once, not for every picture
     return model
-
-
-def _rows(picture: Picture, **options: Any) -> list[ReadingRow]:
-    if isinstance(picture, str):
-        return reading_rows_of(picture, **options)
-    return [failed(*picture, kind=ReadingRow)]
 
 
 def _in_words(counts: Counter[str], at_least: float) -> str:

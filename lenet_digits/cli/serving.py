@@ -1,4 +1,4 @@
-"""``app``, ``site``, ``push`` and ``push-space``: the web app, here and on the Hub."""
+"""The commands for the web app and the Hub: ``app``, ``site``, ``push`` and ``push-space``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every picture that is named has a row, whatever becomes of it; no other file is overwritten."""
+"""`predict` on the command line: every picture has a row, and no other file is overwritten."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
-from lenet_digits.cli import entry, rows
+from lenet_digits.cli import entry, pictures, rows
+from lenet_digits.model import load_model, save_weights
 from lenet_digits.reading.prediction import Prediction
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -34,10 +37,10 @@ def blank():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder as people have them, with one of everything, where PDFs are not supported."""
+    """A folder with one of everything, where PDFs are not supported."""
     monkeypatch.setattr("lenet_digits.reading.pictures.pdf_is_supported", lambda: False)
     (tmp_path / "scans" / "deeper").mkdir(parents=True)
-    shutil.copy(SEVEN, "scans/7.jpg")
+    shutil.copy(SEVEN, "scans/7.JPG")
     shutil.copy(ZERO, "scans/deeper/0.png")
     blank().save("scans/blank.png")
     for name in ("damaged.png", "page.pdf", "note.txt", "table.xlsx", ".hidden.png"):
@@ -52,55 +55,48 @@ def answers(capsys, *words, code):
     return json.loads(out), err
 
 
-def test_json_and_csv_have_a_row_with_status_and_error_for_every_file(folder, capsys):
-    found, _ = answers(capsys, folder, "missing.png", code=1)
+def table(capsys, *words, code=0):
+    assert entry.main(["predict", "--csv", *map(str, words)]) == code
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+# Answers
+
+
+def test_every_file_has_a_row_with_its_status_and_error(folder, capsys):
+    found, err = answers(capsys, folder, "missing.png", code=1)
     names = [(Path(row["path"]).name, row["page"], row["status"]) for row in found]
     assert names == [
-        ("7.jpg", 1, "digit"),
+        ("7.JPG", 1, "digit"),
         ("blank.png", 1, "blank"),
         ("damaged.png", 1, "unreadable"),
         ("missing.png", 1, "unreadable"),
     ]
     assert [bool(row["error"]) for row in found] == [False, True, True, True]
-    assert entry.main(["predict", "--csv", folder, "missing.png"]) == 1
-    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    rows_of_csv = table(capsys, folder, "missing.png", code=1)
     for name in ("path", "status", "error"):
-        assert [row[name] for row in table] == [row[name] for row in found]
-    assert [row["digit"] for row in table] == ["7", "", "", ""]
-
-
-def test_blank_and_refused_pictures_are_answers_and_only_unreadable_ones_a_failure(capsys):
-    blank().save("blank.png")
-    shutil.copy(EXAMPLES / "7-photo.jpg", "7.jpg")
-    found, err = answers(capsys, "blank.png", "7.jpg", code=0)
-    assert [row["status"] for row in found] == ["blank", "digit"]
-    assert len(err.splitlines()) == 1
-    assert "1 read, 0 refused (not a digit), 1 blank, 0 unreadable" in err
-
-
-@pytest.mark.parametrize(
-    ("score", "status", "shown"),
-    [(0.1, "digit", "    7"), (1.5, "not_a_digit", "    -"), (None, "unknown", "    7")],
-)
-def test_what_the_weights_say_of_non_digits_is_the_status(
-    score, status, shown, capsys, monkeypatch
-):
-    answer = Prediction((0.0,) * 7 + (1.0, 0.0, 0.0), score)
-    monkeypatch.setattr("lenet_digits.reading.prediction.predict_steps", lambda *_, **__: answer)
-    (row,), _ = answers(capsys, SEVEN, code=0)
-    assert (row["status"], row["outlier_score"]) == (status, score)
-    assert entry.main(["predict", "--csv", str(SEVEN)]) == 0
-    assert f'"{status}"' in capsys.readouterr().out
-    assert entry.main(["predict", str(SEVEN)]) == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith(shown)
-
-
-def test_the_last_line_counts_the_answers_and_what_was_left_aside(folder, capsys):
-    _, err = answers(capsys, folder, code=1)
-    last = err.splitlines()[-1]
-    assert "1 read, 0 refused (not a digit), 1 blank, 1 unreadable." in last
+        assert [row[name] for row in rows_of_csv] == [row[name] for row in found]
+    assert [row["digit"] for row in rows_of_csv] == ["7", "", "", ""]
+    *bad, last = err.splitlines()
+    assert [line.split(": ")[:2] for line in bad] == [
+        ["lenet-digits", row["path"]] for row in found[2:]
+    ]
+    assert "1 read, 0 refused (not a digit), 1 blank, 2 unreadable." in last
     for kind in ("1 PDF", "1 folder", "2 other files", "1 hidden file", "--recursive"):
         assert kind in last
+
+
+def test_blank_pictures_are_answers_and_not_failures(capsys):
+    blank().save("blank.png")
+    found, _ = answers(capsys, "blank.png", SEVEN, code=0)
+    assert [row["status"] for row in found] == ["blank", "digit"]
+
+
+def test_a_directory_without_pictures_is_a_failure_that_says_so(capsys):
+    Path("empty").mkdir()
+    (row,), _ = answers(capsys, "empty", code=1)
+    assert (row["path"], row["status"]) == ("empty", "unreadable")
+    assert "no pictures" in row["error"]
 
 
 def test_folders_in_folders_are_read_if_asked_for(folder, capsys):
@@ -109,6 +105,80 @@ def test_folders_in_folders_are_read_if_asked_for(folder, capsys):
     found, err = answers(capsys, "--recursive", folder, code=1)
     assert [Path(row["path"]).name for row in found].count("0.png") == 1
     assert ("1 folder" in err) == (sys.platform != "win32")  # the link
+
+
+def test_json_and_csv_hold_all_ten_probabilities(capsys):
+    (answer,), _ = answers(capsys, SEVEN, code=0)
+    (row,) = table(capsys, SEVEN)
+    assert answer["digit"] == int(row["digit"]) == 7
+    assert answer["path"] == row["path"] == str(SEVEN)
+    assert answer["probabilities"] == [float(row[f"p{digit}"]) for digit in range(10)]
+    assert sum(answer["probabilities"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("score", "status", "shown"),
+    [(0.1, "digit", "    7"), (1.5, "not_a_digit", "    -"), (None, "unknown", "    7")],
+)
+def test_every_form_says_whether_it_is_a_digit(score, status, shown, capsys, monkeypatch):
+    answer = Prediction((0.0,) * 7 + (1.0, 0.0, 0.0), score)
+    monkeypatch.setattr("lenet_digits.reading.prediction.predict_steps", lambda *_, **__: answer)
+    (row,), _ = answers(capsys, SEVEN, code=0)
+    assert (row["status"], row["outlier_score"]) == (status, score)
+    assert table(capsys, SEVEN)[0]["status"] == status
+    assert entry.main(["predict", str(SEVEN)]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith(shown)
+    assert ("not a digit; closest: 7" in line) == (status == "not_a_digit")
+
+
+def test_the_plain_crop_can_be_chosen(capsys):
+    (cropped,), _ = answers(capsys, "--method", "center-crop", SEVEN, code=0)
+    (found,), _ = answers(capsys, SEVEN, code=0)
+    assert cropped["probabilities"] != found["probabilities"]
+
+
+# Several processes
+
+
+@pytest.fixture
+def many():
+    """A folder with so many pictures that all cores read them; one is damaged, one blank."""
+    for number in range(pictures.MANY):
+        shutil.copy(EXAMPLES / ("9-tiny.png" if number % 3 else "0-marker.png"), f"{number:03}.png")
+    Path("007.png").write_text("This is not a picture.")
+    blank().save("030.png")
+    return "."
+
+
+def test_all_cores_give_the_answers_that_one_process_gives(many, capsys):
+    assert entry.main(["predict", "--csv", "--jobs", "1", many]) == 1
+    alone = capsys.readouterr()
+    assert entry.main(["predict", "--csv", many]) == 1
+    assert capsys.readouterr() == alone
+    assert len(alone.out.splitlines()) == 1 + pictures.MANY
+
+
+def test_a_progress_bar_is_shown_on_a_terminal_and_messages_stay_whole(many, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert entry.main(["predict", "--jobs=1", "--output=answers.csv", many]) == 1
+    lines = re.split(r"[\r\n]+", sys.stderr.getvalue())
+    assert any(f"{pictures.MANY}/{pictures.MANY}" in line for line in lines)
+    assert sum(line.startswith("lenet-digits: ./007.png: ") for line in lines) == 1
+
+
+def test_other_weights_reach_every_process(capsys):
+    model = load_model()
+    with torch.no_grad():
+        model.output.weight.zero_()
+        model.output.bias.copy_(torch.eye(10)[3] * 4)
+    save_weights(model, "three.safetensors")
+    (row,) = table(capsys, "--jobs=2", "--weights=three.safetensors", SEVEN)
+    assert row["digit"] == "3"
 
 
 # Pages
@@ -122,7 +192,7 @@ def save_pages(path, first, *others):
     first.save(path, save_all=True, append_images=others)
 
 
-def test_every_page_of_a_tiff_is_a_row_whether_or_not_the_one_before_could_be_read(capsys):
+def test_every_page_of_a_tiff_is_a_row_even_after_an_unreadable_one(capsys):
     strip = Image.new("L", (300, 5))  # too narrow to be read
     save_pages("pages.tif", grey(SEVEN), blank().convert("L"), strip, grey(ZERO))
     found, err = answers(capsys, "pages.tif", SEVEN, code=1)
@@ -134,9 +204,6 @@ def test_every_page_of_a_tiff_is_a_row_whether_or_not_the_one_before_could_be_re
         (1, "digit", 7),
     ]
     assert err.startswith("lenet-digits: pages.tif (page 3): ")
-    assert entry.main(["predict", "pages.tif"]) == 1
-    names = [line.split("pages.tif")[1] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert names == [" (page 1)", " (page 2)  (blank)", " (page 3)  (unreadable)", " (page 4)"]
 
 
 def test_a_smaller_copy_of_a_page_is_not_a_page(capsys):
@@ -147,7 +214,7 @@ def test_a_smaller_copy_of_a_page_is_not_a_page(capsys):
     assert [row["digit"] for row in found] == [7, 0]
 
 
-def test_pages_beyond_the_limit_are_not_dropped_in_silence(capsys, monkeypatch):
+def test_pages_beyond_the_limit_are_reported(capsys, monkeypatch):
     monkeypatch.setattr(rows, "MAX_PAGES", 2)
     save_pages("pages.tif", grey(SEVEN), grey(ZERO), grey(ZERO))
     found, _ = answers(capsys, "pages.tif", code=1)
@@ -161,43 +228,73 @@ def test_of_an_animation_the_first_picture_is_read(capsys):
     assert [row["digit"] for row in found] == [7]
 
 
-# Spreadsheets
+# Names
 
 
-@pytest.mark.parametrize("name", ["007", "1-2", "3.14", "Mar1", "1e5", "12/007"])
-def test_a_name_that_looks_like_a_number_or_a_date_stays_text_in_a_spreadsheet(name, capsys):
+@pytest.mark.parametrize("form", ["--csv", "--json", "--explain=steps.png"])
+def test_a_file_name_cannot_steer_the_terminal(form, capsys):
+    name = "a\x1b[31m\n\u202e\udcff\x9b$x$.jpg"
+    shutil.copy(SEVEN, name)
+    assert entry.main(["predict", form, name, "missing\x1b\n"]) == 1
+    for text in capsys.readouterr():
+        assert text.replace("\n", "").isprintable()
+        assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["=1+1.jpg", "+1.jpg", "@sum.jpg", "-1.jpg", "a;=1+1.jpg", "\t=1.jpg", "007", "1-2", "3.14",
+     "Mar1", "1e5", "12/007"],
+)  # fmt: skip
+def test_a_spreadsheet_takes_no_file_name_for_a_formula_a_number_or_a_date(name, capsys):
     Path(name).parent.mkdir(exist_ok=True)
     shutil.copy(SEVEN, name)
-    assert entry.main(["predict", "--csv", name]) == 0
-    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
-    assert row["path"].startswith(f".{os.sep}")  # which no number, date or formula begins with
-    assert Path(row["path"]) == Path(name)
+    assert entry.main(["predict", "--csv", "--", name]) == 0
+    text = capsys.readouterr().out
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["path"].startswith((f".{os.sep}", "a;", "\\t"))  # no formula, number or date does
+    assert text.splitlines()[1].startswith(f'"{row["path"]}",')  # quoted, whatever the separator
 
 
-def test_a_sentence_that_begins_with_a_files_name_is_not_a_formula(capsys):
+def test_an_error_that_begins_with_a_file_name_is_not_a_formula(capsys):
     Path("=1+1.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     entry.main(["predict", "--csv", "=1+1.heic"])
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert not row["error"].startswith(("=", "+", "-", "@"))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_a_pipe_among_the_pictures_is_refused_and_does_not_hang(capsys):
+    Path("pictures").mkdir()
+    os.mkfifo("pictures/1.png")
+    shutil.copy(SEVEN, "pictures/2.jpg")
+    found, _ = answers(capsys, "pictures", "/dev/zero", code=1)
+    assert [row["status"] for row in found] == ["unreadable", "digit", "unreadable"]
+
+
 # Files to write
 
 
-@pytest.mark.parametrize(
-    ("words", "parse"),
-    [
-        (["--output", "a.json"], json.loads),
-        (["--output", "a.csv"], lambda text: list(csv.DictReader(io.StringIO(text)))),
-        (["--csv", "--output", "a.json"], lambda text: list(csv.DictReader(io.StringIO(text)))),
-        (["--output", "a.txt"], lambda text: text.splitlines()[1:]),
-    ],
-)
-def test_answers_go_to_a_file_in_the_form_that_its_name_says(words, parse, capsys):
-    assert entry.main(["predict", str(SEVEN), *words]) == 0
+@pytest.mark.parametrize("words", [["a.json"], ["a.csv"], ["a.json", "--csv"], ["new/a.txt"]])
+def test_answers_go_to_a_file_in_the_form_that_its_name_says(words, capsys):
+    assert entry.main(["predict", str(SEVEN), "--output", *words]) == 0
     assert capsys.readouterr().out == ""
-    assert len(parse(Path(words[-1]).read_text(encoding="utf-8"))) == 1
-    assert [path.name for path in Path().iterdir()] == [words[-1]]
+    (file,) = Path().rglob("a.*")
+    text = file.read_text(encoding="utf-8")
+    form = words[-1][-3:]
+    if form == "son":
+        assert json.loads(text)[0]["digit"] == 7
+    else:
+        assert len(text.splitlines()) == 2
+        assert text.startswith('"path"') == (form == "csv")
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.jsonl", "a"])
+def test_a_name_that_says_no_form_is_refused(name, capsys):
+    assert entry.main(["predict", str(SEVEN), "--output", name]) == 1
+    assert "must end in .csv, .json or .txt" in capsys.readouterr().err
+    assert entry.main(["predict", str(SEVEN), "--output", name, "--csv"]) == 0
+    assert Path(name).exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
@@ -240,21 +337,30 @@ def test_a_picture_is_never_overwritten(option, capsys):
     assert Path("a.png").read_bytes() == ZERO.read_bytes()
 
 
-@pytest.mark.parametrize("words", [("--output", "--csv"), ("--output",)])
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("options", "name", "content"),
     [
-        ("photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),  # with no package that reads it
-        ("huge.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0\x08\0\0\0\0"),
-        ("drawn.csv", b"P2\n1 1\n255\n7\n"),  # a picture in plain text
-        ("table.csv", b"PK\3\4\0\0"),
+        *[
+            (options, name, content)
+            for options in (["--csv", "--output"], ["--output"])
+            for name, content in {
+                "photo.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",  # no package reads it
+                "huge.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0\x08\0\0\0\0",
+                "drawn.csv": b"P2\n1 1\n255\n7\n",  # a picture in plain text
+                "table.csv": b"PK\3\4\0\0",
+            }.items()
+        ],
+        *[
+            ([option], name, b"%PDF-1.4 <svg/> how I use matplotlib")
+            for option in ("--explain", "--inside")
+            for name in ("letter.pdf", "logo.svg", "notes.png")
+        ],
     ],
 )
-def test_answers_only_overwrite_text(words, name, content, capsys):
+def test_only_files_of_earlier_commands_are_overwritten(options, name, content, capsys):
     Path(name).write_bytes(content)
-    option, *form = words
-    assert entry.main(["predict", str(SEVEN), option, name, *form]) == 1
-    assert f"{option} {name} would overwrite" in capsys.readouterr().err
+    assert entry.main(["predict", str(SEVEN), *options, name]) == 1
+    assert f"{options[-1]} {name} would overwrite" in capsys.readouterr().err
     assert Path(name).read_bytes() == content
 
 
@@ -265,76 +371,50 @@ def test_answers_overwrite_answers(content):
     assert b"7-photo" in Path("a.csv").read_bytes()
 
 
+# Figures
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_a_figure_of_an_earlier_command_is_overwritten(suffix, capsys):
+    for picture in (ZERO, SEVEN):
+        assert entry.main(["predict", str(picture), "--explain", f"new/steps.{suffix}"]) == 0
+    assert entry.main(["predict", "x", "--explain", "steps.png", "--output", "steps.png"]) == 1
+    assert "the same file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_the_first_pictures_are_explained_whatever_process_reads_the_rest(many, jobs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("lenet_digits.figures.plot_steps", lambda rows, **_: drawn.extend(rows))
+    monkeypatch.setattr("lenet_digits.figures.save_figure", lambda *_: None)
+    assert entry.main(["predict", "--jobs", jobs, "--explain=steps.png", many]) == 1
+    assert [name for name, *_ in drawn] == [
+        f"{n:03}.png" for n in range(pictures.EXPLAINED) if n != 7
+    ]
+
+
+def test_inside_draws_the_layers_for_the_first_picture_that_has_ink(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("lenet_digits.figures.plot_activations", drawn.append)
+    monkeypatch.setattr("lenet_digits.figures.save_figure", lambda *_: None)
+    blank().save("blank.png")
+    assert entry.main(["predict", "blank.png", str(SEVEN), "--inside", "inside.png"]) == 0
+    (seen,) = drawn
+    assert int(seen.output.argmax()) == 7
+
+
 @pytest.mark.parametrize("option", ["--explain", "--inside"])
-@pytest.mark.parametrize("name", ["letter.pdf", "logo.svg", "notes.png"])
-def test_a_figure_does_not_overwrite_what_others_made(option, name, capsys):
-    Path(name).write_bytes(b"%PDF-1.4 <svg/> how I use matplotlib")
-    assert entry.main(["predict", str(SEVEN), option, name]) == 1
-    assert f"{option} {name} would overwrite" in capsys.readouterr().err
-    assert b"how I use" in Path(name).read_bytes()
-
-
-@pytest.mark.parametrize("option", ["--output=new/a.csv", "--explain=new/a.png"])
-def test_a_folder_to_write_to_is_made(option):
-    assert entry.main(["predict", str(SEVEN), option]) == 0
-    assert len(list(Path("new").iterdir())) == 1
-
-
-def test_an_empty_path_is_called_empty(capsys):
-    assert entry.main(["predict", ""]) == 1
-    assert "paths is empty" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["a.xlsx", "a.jsonl", "a"])
-def test_a_name_that_says_no_form_is_refused(name, capsys):
-    assert entry.main(["predict", str(SEVEN), "--output", name]) == 1
-    assert "must end in .csv, .json or .txt" in capsys.readouterr().err
-    assert entry.main(["predict", str(SEVEN), "--output", name, "--csv"]) == 0
-    assert Path(name).exists()
-
-
-@pytest.mark.parametrize("option", ["--explain", "--inside"])
-def test_where_nothing_can_be_drawn_it_says_so(option, capsys):
+def test_it_says_so_if_nothing_can_be_drawn(option, capsys):
     blank().save("blank.png")
     assert entry.main(["predict", "blank.png", option, "none.png"]) == 0
     assert "nothing to draw" in capsys.readouterr().err
     assert not Path("none.png").exists()
 
 
-def test_a_figure_that_cannot_be_drawn_is_refused_before_any_work(capsys, monkeypatch):
+def test_a_figure_is_refused_before_any_work_if_matplotlib_is_missing(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # as in the light installation
     monkeypatch.delitem(sys.modules, "lenet_digits.figures", raising=False)
     assert entry.main(["predict", str(SEVEN), "--explain", "steps.png"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert "This needs matplotlib" in err
-
-
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_a_figure_of_an_earlier_command_is_overwritten(suffix, capsys):
-    for picture in (ZERO, SEVEN):
-        assert entry.main(["predict", str(picture), "--explain", f"steps.{suffix}"]) == 0
-    assert entry.main(["predict", "x", "--explain", "steps.png", "--output", "steps.png"]) == 1
-    assert "the same file" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
-def test_a_pipe_among_the_pictures_is_refused_and_does_not_hang(capsys):
-    Path("pictures").mkdir()
-    os.mkfifo("pictures/1.png")
-    shutil.copy(SEVEN, "pictures/2.jpg")
-    found, err = answers(capsys, "pictures", "/dev/zero", code=1)
-    assert [row["status"] for row in found] == ["unreadable", "digit", "unreadable"]
-    assert "not a file" in err
-
-
-def test_inside_draws_the_layers_for_the_first_picture_that_has_ink(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    drawn = []
-    monkeypatch.setattr("lenet_digits.figures.plot_activations", drawn.append)
-    monkeypatch.setattr("lenet_digits.figures.save_figure", lambda *_: None)
-    Image.new("L", (90, 90), 255).save("blank.png")
-    seven = str(EXAMPLES / "7-photo.jpg")
-    assert entry.main(["predict", "blank.png", seven, "--inside", "inside.png"]) == 0
-    (seen,) = drawn
-    assert int(seen.output.argmax()) == 7

@@ -1,4 +1,4 @@
-"""The installed command as a process: what it imports, its streams, and requests to stop."""
+"""The installed command as a process: its imports, its streams, and requests to stop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHADOWED = ("pickle", "numpy", "cv2", "multiprocessing", "threading", "struct", 
 
 @pytest.fixture
 def planted(tmp_path):
-    """A folder of 60 pictures with modules beside them that leave a canary when they are run."""
+    """A folder of 60 pictures, with modules beside them that write a file, the canary, when run."""
     folder = tmp_path / "pictures"
     (folder / "PIL").mkdir(parents=True)
     canary = tmp_path / "canary"
@@ -52,7 +52,7 @@ def planted(tmp_path):
 
 
 def read_folder(command, folder, **variables):
-    """``lenet-digits predict .`` in a folder, in two processes."""
+    """Run ``lenet-digits predict .`` in a folder, with two processes."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     environment["PYTHONPATH"] = str(ROOT)
     return subprocess.run(
@@ -75,7 +75,7 @@ def test_no_file_of_the_folder_is_imported_by_the_command_or_its_workers(script,
     assert not canary.exists(), canary.read_text()
 
 
-def test_the_canary_would_tell(planted):
+def test_the_canary_would_be_written(planted):
     folder, canary = planted
     read_folder(["-m", "lenet_digits"], folder)  # which puts the folder on the path
     assert canary.exists()
@@ -85,7 +85,7 @@ WORKERS = """
 import os, sys
 from lenet_digits.cli import workers
 if {unsafe}:
-    workers.SAFE_PATH = "IRRELEVANT"  # what the workers would do without it
+    workers.SAFE_PATH = "IRRELEVANT"  # twin: what the workers do without it
 if __name__ == "__main__":
     before = dict(os.environ)
     print(*set(workers.map_in_processes(abs, range(9), jobs=2)))
@@ -112,7 +112,7 @@ def test_what_keeps_the_workers_off_the_folder_is_the_safe_path(unsafe, planted,
 
 
 def shell(script, words, **options):
-    """The command in a shell, with what follows it on the line."""
+    """Run the command with these words in a shell."""
     line = f"exec {sys.executable} {script} {words}"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -121,7 +121,7 @@ def shell(script, words, **options):
 
 
 @posix
-def test_complaints_do_not_land_in_the_answers_when_standard_error_is_closed(script, tmp_path):
+def test_messages_are_not_written_into_the_answers_if_standard_error_is_closed(script, tmp_path):
     result = shell(script, f"predict --json missing.png {SEVEN} 2>&-", cwd=tmp_path)
     assert [row["status"] for row in json.loads(result.stdout)] == ["unreadable", "digit"]
     result = shell(script, f"predict missing.png {SEVEN} --output a.json 2>&-", cwd=tmp_path)
@@ -131,14 +131,14 @@ def test_complaints_do_not_land_in_the_answers_when_standard_error_is_closed(scr
 
 @posix
 @pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_reason_to_fail(script, closed, tmp_path):
+def test_the_command_works_with_closed_streams(script, closed, tmp_path):
     result = shell(script, f"predict {SEVEN} --explain steps.png {closed}", cwd=tmp_path)
     assert (result.stderr, result.returncode) == ("", 0)
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_answers_come_though_standard_error_is_full(script, tmp_path):
+def test_answers_are_written_even_if_standard_error_is_full(script, tmp_path):
     result = shell(script, f"predict --json missing.png {SEVEN} 2>/dev/full", cwd=tmp_path)
     assert [row["status"] for row in json.loads(result.stdout)] == ["unreadable", "digit"]
     assert result.returncode == 1
@@ -146,7 +146,7 @@ def test_answers_come_though_standard_error_is_full(script, tmp_path):
 
 # Requests to stop
 
-# Reports when it listens, so that what Python itself does before is left out.
+# Reports when it listens for signals: the test leaves out the time that Python needs to start.
 LISTENING = """
 import sys, os
 from lenet_digits.cli import signals
@@ -202,7 +202,7 @@ except KeyboardInterrupt:
 
 
 @posix
-def test_a_request_that_python_had_to_drop_is_heard_all_the_same():
+def test_a_request_is_repeated_if_python_dropped_its_exception():
     result = subprocess.run(
         [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=50,
         env=os.environ | {"PYTHONPATH": str(ROOT)},

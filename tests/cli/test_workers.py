@@ -1,4 +1,4 @@
-"""Worker processes: results in order, memory bounded, and nothing left behind whatever happens."""
+"""Worker processes: results in order, bounded memory, and no process left behind."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ for pid in map_in_processes(worker, itertools.count(), jobs=2):
 @posix
 def test_no_worker_outlives_a_process_that_is_killed() -> None:
     here = Path(__file__).parent
-    process = subprocess.run(  # it ends only when all who hold its output have ended
+    process = subprocess.run(  # returns only when all processes that hold its output have ended
         [sys.executable, "-c", KILLED],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here.parent, here)))},
         stdout=subprocess.PIPE,
@@ -108,9 +108,9 @@ def test_no_worker_outlives_a_process_that_is_killed() -> None:
     assert int(process.stdout)  # a worker was there
 
 
-def test_a_worker_leaves_the_other_cores_to_the_others() -> None:
+def test_a_worker_uses_one_thread() -> None:
     assert set(map_in_processes(threads, [0], jobs=1)) == {(1, "1")}
 
 
-def test_there_is_a_worker_for_each_core_at_most() -> None:
+def test_the_number_of_cores_is_that_of_the_machine_at_most() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
