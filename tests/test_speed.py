@@ -1,4 +1,4 @@
-"""The speed suite: it measures against what it says, and its page shows what it measured."""
+"""The speed suite measures what it says, and its page shows what was measured."""
 
 from __future__ import annotations
 
