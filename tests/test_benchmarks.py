@@ -58,36 +58,24 @@ def test_another_system_is_asked_for_every_picture_and_counted_by_set(pictures):
         "canvas": (3, 3),
         "photos": (2, 2),
     }
-
-
-def test_what_another_system_could_not_read_counts_as_wrong(pictures):
-    sets = ask(pictures, "import sys\nfor path in sys.stdin: print('-' if '2' in path[-9:] else 0)")
-    assert {name: s["right"] for name, s in sets.items()} == {"canvas": 0, "photos": 1}
-
-
-def test_a_missing_answer_is_an_error(pictures):
+    sets = ask(pictures, "import sys\nfor line in sys.stdin: print('-')")  # it could not read them
+    assert {name: s["right"] for name, s in sets.items()} == {"canvas": 0, "photos": 0}
     with pytest.raises(RuntimeError, match="answered 1 of 5 pictures"):
         ask(pictures, "print(1)")
 
 
-def test_ink_on_a_transparent_layer_gets_paper_of_the_other_colour(protocol, tmp_path):
+def test_other_systems_get_ink_as_they_want_it(protocol, tmp_path):
+    path = tmp_path / "page.png"
     for ink, paper in ((0, 255), (255, 0)):
         layer = np.zeros((20, 20, 4), np.uint8)
         layer[5:15, 9:12] = (ink, ink, ink, 255)
-        Image.fromarray(layer).save(tmp_path / "layer.png")
-        shown = np.asarray(protocol.open_picture(str(tmp_path / "layer.png")))
-        assert shown.shape == (20, 20, 3)
+        Image.fromarray(layer).save(path)  # ink on a transparent layer
+        shown = np.asarray(protocol.open_picture(str(path)))
         assert (shown[0, 0].tolist(), shown[10, 10].tolist()) == ([paper] * 3, [ink] * 3)
-
-
-@pytest.mark.parametrize(("paper", "ink"), [(250, 10), (10, 250)])
-def test_systems_that_want_light_ink_get_it(protocol, tmp_path, paper, ink):
-    page = np.full((20, 20), paper, np.uint8)
-    page[5:15, 9:12] = ink
-    Image.fromarray(page).save(tmp_path / "page.png")
-    grey = np.asarray(protocol.light_on_dark(str(tmp_path / "page.png")))
-    assert grey[10, 10] > 200
-    assert grey[0, 0] < 50
+        Image.fromarray(shown).save(path)
+        grey = np.asarray(protocol.light_on_dark(str(path)))
+        assert grey[10, 10] > 200
+        assert grey[0, 0] < 50
 
 
 @pytest.mark.parametrize("path", sorted(ADAPTERS.glob("[!p_]*.py")), ids=lambda path: path.stem)

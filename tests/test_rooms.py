@@ -63,11 +63,21 @@ def test_a_file_that_imports_more_is_noticed(
     assert any("BROKEN" in row for row in reports) or "lenet_digits.utils" in result.stdout
 
 
-def output_of(code: str, *, code_of_exit: int = 0) -> str:
-    """What code prints in a fresh interpreter."""
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == code_of_exit, result.stderr
-    return result.stdout + result.stderr
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter."""
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+
+
+def output_of(code: str) -> str:
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def error_of(code: str) -> str:
+    result = run(code)
+    assert result.returncode == 1
+    return result.stderr
 
 
 # Where packages are missing
@@ -104,14 +114,13 @@ def test_the_app_needs_no_torch() -> None:  # as in the image of the Dockerfile
 
 def test_an_import_of_a_blocked_package_fails() -> None:
     for name in ABSENT:
-        code = f"{BLOCK.format(ABSENT)}import {name}"
-        assert "ModuleNotFoundError" in output_of(code, code_of_exit=1)
+        assert "ModuleNotFoundError" in error_of(f"{BLOCK.format(ABSENT)}import {name}")
 
 
 @pytest.mark.parametrize("name", ["LeNet5", "train", *WEIGHTS])
 def test_a_name_that_needs_more_says_what_to_install(name: str) -> None:
     code = f"{BLOCK.format(ABSENT)}import lenet_digits\nlenet_digits.{name}"
-    last = output_of(code, code_of_exit=1).splitlines()[-1]
+    last = error_of(code).splitlines()[-1]
     assert last.startswith("ModuleNotFoundError: lenet_digits.")
     assert last.endswith("needs torch, which is not installed. Install everything: "
                          "pip install lenet-digits")  # fmt: skip
@@ -120,7 +129,7 @@ def test_a_name_that_needs_more_says_what_to_install(name: str) -> None:
 def test_a_command_that_needs_more_says_what_to_install_in_one_line() -> None:
     for words in ("app", "train", "evaluate", "predict --weights x.pth x.png"):
         code = f"{BLOCK.format(ABSENT)}{MAIN}raise SystemExit(main({words.split()!r}))"
-        (line,) = output_of(code, code_of_exit=1).splitlines()
+        (line,) = error_of(code).splitlines()
         assert line.endswith("not installed. Install everything: pip install lenet-digits")
 
 

@@ -32,8 +32,8 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="weights to use: .safetensors, .pth, or OWNER/NAME[@REVISION] on the Hub (default: "
-        "shipped)",
+        help="weights: a .safetensors or .pth file, or OWNER/NAME[@REVISION] on the Hub (default: "
+        "the shipped weights)",
     )
 
 
@@ -41,7 +41,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     """Add the option that names the directory with MNIST."""
     parser.add_argument(
         "--data", metavar="DIR",
-        help="directory with MNIST/raw/ in it; what is missing is downloaded there (default: "
+        help="directory with MNIST/raw/ in it; missing files are downloaded to it (default: "
         "LENET_DIGITS_DATA, or your cache directory)",
     )  # fmt: skip
 

@@ -13,14 +13,7 @@ from collections.abc import Sequence
 
 from lenet_digits import __version__
 from lenet_digits.cli import signals
-from lenet_digits.cli.console import (
-    FAILED,
-    PIPE_CLOSED,
-    PROGRAM,
-    close_output,
-    complain,
-    reason,
-)
+from lenet_digits.cli.console import FAILED, PIPE_CLOSED, PROGRAM, close_output, complain, reason
 from lenet_digits.cli.experiments import add_evaluate, add_samples, add_train, resuming
 from lenet_digits.cli.predicting import add_predict
 from lenet_digits.cli.reading import add_read

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from lenet_digits.cli import signals
-from lenet_digits.cli.console import complain, whole_number
+from lenet_digits.cli.console import add_weights, complain, whole_number
 from lenet_digits.cli.folders import same_file
 from lenet_digits.cli.rows import STDIN, Answer, Picture
 from lenet_digits.storage.files import written_atomically
@@ -31,8 +31,13 @@ FIGURES = {  # bytes that every figure by Matplotlib contains, by the suffix of 
 }
 
 
-def add_pictures(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name the pictures."""
+def add_options(parser: argparse.ArgumentParser, **forms: tuple[Writer, str]) -> None:
+    """Add the options that both commands have.
+
+    Args:
+        parser: the parser of the command.
+        forms: the forms of the answers; by name, the function that writes the form, and its help.
+    """
     parser.add_argument(
         "paths",
         metavar="PATH",
@@ -43,15 +48,6 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recursive", action="store_true", help="look into the folders of a folder as well"
     )
-
-
-def add_answers(parser: argparse.ArgumentParser, **forms: tuple[Writer, str]) -> None:
-    """Add the options that say how and where the answers are written.
-
-    Args:
-        parser: the parser of the command.
-        forms: by name, the function that writes this form, and its help.
-    """
     group = parser.add_mutually_exclusive_group()
     for name, (write, text) in forms.items():
         group.add_argument(f"--{name}", dest="write", action="store_const", const=write, help=text)
@@ -60,32 +56,16 @@ def add_answers(parser: argparse.ArgumentParser, **forms: tuple[Writer, str]) ->
         help="write the answers to this file, in the form that its name ends in (.csv, .json, "
         ".txt) unless --csv or --json is given; it appears whole or not at all",
     )  # fmt: skip
-
-
-def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the number of processes."""
     parser.add_argument(
         "--jobs", metavar="N", type=whole_number(1),
         help=f"read in N processes (default: one for each core from {MANY} pictures on, else 1)",
     )  # fmt: skip
+    add_weights(parser)
 
 
-def writer_for(
-    output: Path | None, write: Writer | None, *, csv: Writer, json: Writer, table: Writer
-) -> Writer:
-    """The function that writes the answers.
-
-    Args:
-        output: the file for the answers, if not standard output.
-        write: the function that the user chose with an option.
-        csv: writes CSV.
-        json: writes JSON.
-        table: writes a table for people.
-
-    Raises ValueError if neither an option nor the name of the file says the form.
-    """
-    by_suffix = {".csv": csv, ".json": json, ".txt": table}
-    write = write or by_suffix.get(output.suffix.lower() if output else ".txt")
+def writer_for(output: Path | None, write: Writer | None, writers: dict[str, Writer]) -> Writer:
+    """The function that writes the answers: the user's choice, or by the suffix of the file."""
+    write = write or writers.get(output.suffix.lower() if output else ".txt")
     if write is None:
         raise ValueError(
             f"--output {output} must end in .csv, .json or .txt, or give --csv or --json."
@@ -147,9 +127,53 @@ def _is_picture(content: bytes) -> bool:
         return False
 
 
+def write_answers(
+    write: Callable[[Iterator[Answer], TextIO], None],
+    read: Callable[..., list[Answer]],
+    pictures: Sequence[Picture],
+    *,
+    output: Path | None,
+    jobs: int | None,
+    explained: list[Any] | None,
+    see: Callable[[Answer], None],
+) -> None:
+    """Read the pictures and write their rows, in order.
+
+    Unreadable pages are also reported on standard error.
+
+    Args:
+        write: writes rows to an open file.
+        read: gives the rows of one picture; it must be possible to pickle it.
+        pictures: the pictures to read.
+        output: the file for the answers, which appears whole or not at all; None for standard
+            output.
+        jobs: the number of processes. By default one process reads a few pictures, and one process
+            for each core reads many.
+        explained: a list that ``read`` fills, as its argument ``explained``, for the first
+            `EXPLAINED` pictures; this process reads them. None if nothing is to be explained.
+        see: is called with every row before it is written.
+    """
+    if STDIN in pictures or (jobs is None and len(pictures) < MANY):
+        jobs = 1
+
+    def rows() -> Generator[Answer]:
+        found = _read_all(read, pictures, jobs=jobs, explained=explained)
+        if output or not sys.stdout.isatty():  # a bar would disturb answers on a terminal
+            found = _with_bar(found, len(pictures))
+        for some in found:
+            signals.check()
+            for row in some:
+                if row.status == "unreadable":
+                    complain(f"{row.name}: {row.error}")
+                see(row)
+                yield row
+
+    with _destination(output) as file, contextlib.closing(rows()) as answers:
+        write(answers, file)
+
+
 @contextlib.contextmanager
-def destination(output: Path | None) -> Iterator[TextIO]:
-    """Open standard output, or a file that appears whole or not at all."""
+def _destination(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
@@ -161,38 +185,6 @@ def destination(output: Path | None) -> Iterator[TextIO]:
         finally:
             text.flush()
             text.detach()
-
-
-def rows_in_order(
-    read: Callable[..., list[Answer]],
-    pictures: Sequence[Picture],
-    *,
-    jobs: int | None,
-    explained: list[Any] | None,
-    output: Path | None,
-) -> Generator[Answer]:
-    """The rows of all pictures, in order. Unreadable pages are reported on standard error.
-
-    Args:
-        read: gives the rows of one picture; it must be possible to pickle it.
-        pictures: the pictures to read.
-        jobs: the number of processes. By default one process reads a few pictures, and one process
-            for each core reads many.
-        explained: a list that ``read`` fills, as its argument ``explained``, for the first
-            `EXPLAINED` pictures; this process reads them. None if nothing is to be explained.
-        output: the file for the answers. No progress bar is shown beside answers on a terminal.
-    """
-    if STDIN in pictures or (jobs is None and len(pictures) < MANY):
-        jobs = 1
-    found = _read_all(read, pictures, jobs=jobs, explained=explained)
-    if output or not sys.stdout.isatty():
-        found = _with_bar(found, len(pictures))
-    for rows in found:
-        signals.check()
-        for row in rows:
-            if row.status == "unreadable":
-                complain(f"{row.name}: {row.error}")
-            yield row
 
 
 def _read_all(

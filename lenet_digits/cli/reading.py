@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_digits.cli.console import (
-    FAILED,
-    add_command,
-    add_weights,
-    complain,
-    figure_path,
-    share,
-    whole_number,
-)
+from lenet_digits.cli import lines
+from lenet_digits.cli import pictures as shared
+from lenet_digits.cli.console import FAILED, add_command, complain, figure_path, share, whole_number
 from lenet_digits.cli.folders import pictures_in
-from lenet_digits.cli.lines import (
-    LineRow,
-    ReadingRow,
-    lines_of,
-    reading_rows_of,
-    write_cells,
-    write_csv,
-    write_json,
-    write_table,
-)
-from lenet_digits.cli.pictures import (
-    EXPLAINED,
-    Writer,
-    add_answers,
-    add_jobs,
-    add_pictures,
-    check_targets,
-    destination,
-    left_aside_in_words,
-    rows_in_order,
-    writer_for,
-)
 
 if TYPE_CHECKING:
     from lenet_digits.cli.lines import Explained
+
+WRITERS = {".csv": lines.write_csv, ".json": lines.write_json, ".txt": lines.write_table}
 
 
 def add_read(commands: Any) -> None:
@@ -53,44 +26,44 @@ def add_read(commands: Any) -> None:
         commands,
         "read",
         "read the numbers in pictures: lines, pages, forms",
-        "Every line of digits has a row; every picture, and every page of a TIFF or a PDF, has one "
-        "at least. In a text, a space is a gap, and · is ink that is not a digit. Exit code: 0; "
-        "1 if a picture could not be read (a blank one counts as read, and so does one without "
-        "digits); 2 for bad usage.",
+        "Every line of digits has a row. Every picture, and every page of a TIFF or a PDF, has at "
+        "least one row. In a text, a space is a gap, and · is ink that is not a digit. Exit code: "
+        "0; 1 if a picture could not be read (blank pictures and pictures without digits can be "
+        "read); 2 for bad usage.",
     )
-    add_pictures(parser)
-    parser.add_argument(
-        "--digits", metavar="N", type=whole_number(1),
-        help="how many digits each line has, if that is known",
-    )  # fmt: skip
-    parser.add_argument(
-        "--at-least", metavar="SHARE", type=share,
-        help="leave a text empty where the confidence is below this, say 0.99",
-    )  # fmt: skip
-    add_answers(
+    shared.add_options(
         parser,
         json=(
-            write_json,
+            lines.write_json,
             "an array of objects, one per page, with every digit, mark, alternative and cell",
         ),
         csv=(
-            write_csv,
+            lines.write_csv,
             'a table for spreadsheets; a number that they would change is written as ="007"',
         ),
-        cells=(write_cells, "as --csv, with a row for each cell of a printed grid, blank ones too"),
+        cells=(
+            lines.write_cells,
+            "as --csv, with a row for each cell of a printed grid, blank ones too",
+        ),
     )
+    parser.add_argument(
+        "--digits", metavar="N", type=whole_number(1),
+        help="number of digits in each line, if it is known",
+    )  # fmt: skip
+    parser.add_argument(
+        "--at-least", metavar="SHARE", type=share,
+        help="leave a text empty if its confidence is lower than this, for example 0.99",
+    )  # fmt: skip
     parser.add_argument(
         "--explain", metavar="FILE", type=figure_path,
         help="draw the lines, cuts, digits and marks over each picture (at most "
-        f"{EXPLAINED} of them)",
+        f"{shared.EXPLAINED} of them)",
     )  # fmt: skip
     parser.add_argument(
         "--review", metavar="FILE", type=_sheet_path,
         help="write a page for the browser on which a person checks the lines, the doubtful ones "
         "first, and saves the corrected table as CSV",
     )  # fmt: skip
-    add_jobs(parser)
-    add_weights(parser)
     parser.set_defaults(run=_read)
 
 
@@ -104,7 +77,7 @@ def _read(
     paths: Sequence[str],
     *,
     recursive: bool = False,
-    write: Writer | None = None,
+    write: shared.Writer | None = None,
     at_least: float = 0.0,
     output: Path | None = None,
     explain: Path | None = None,
@@ -115,32 +88,29 @@ def _read(
 ) -> int:
     left_aside: Counter[str] = Counter()
     pictures = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
-    check_targets(pictures, {"--output": output, "--explain": explain, "--review": review})
+    shared.check_targets(pictures, {"--output": output, "--explain": explain, "--review": review})
     if weights is not None:
         options["model"] = _model(weights)
-    write = writer_for(output, write, csv=write_csv, json=write_json, table=write_table)
     explained: Explained = []
-    lines: list[LineRow] = []
+    for_review: list[lines.LineRow] = []
     counts: Counter[str] = Counter()
-    found = rows_in_order(
-        partial(reading_rows_of, crops=review is not None, **options),
+
+    def count(row: lines.ReadingRow) -> None:
+        its_lines = lines.lines_of(row, at_least=at_least)
+        counts.update(line.status for line in its_lines)
+        counts["pages"] += row.status == "read"
+        if review:
+            for_review.extend(its_lines)
+
+    shared.write_answers(
+        partial(shared.writer_for(output, write, WRITERS), at_least=at_least),
+        partial(lines.reading_rows_of, crops=review is not None, **options),
         pictures,
+        output=output,
         jobs=jobs,
         explained=explained if explain else None,
-        output=output,
+        see=count,
     )
-
-    def counted() -> Iterator[ReadingRow]:
-        for row in found:
-            its_lines = lines_of(row, at_least=at_least)
-            counts.update(line.status for line in its_lines)
-            counts["pages"] += row.status == "read"
-            if review:
-                lines.extend(its_lines)
-            yield row
-
-    with destination(output) as file, contextlib.closing(found):
-        write(counted(), file, at_least=at_least)
     if explain and explained:
         from lenet_digits.figures import plot_reading, save_figure
 
@@ -148,9 +118,9 @@ def _read(
     if review:
         from lenet_digits.cli.review import write_sheet
 
-        write_sheet(lines, review)
+        write_sheet(for_review, review)
     if counts.total() - counts["pages"] > 1 or left_aside or at_least:
-        complain(_in_words(counts, at_least) + left_aside_in_words(left_aside))
+        complain(_in_words(counts, at_least) + shared.left_aside_in_words(left_aside))
     return FAILED if counts["unreadable"] else 0
 
 
@@ -170,8 +140,8 @@ def _model(weights: str) -> Any:
 
 def _in_words(counts: Counter[str], at_least: float) -> str:
     """How many lines were read, and how many pictures had none."""
-    lines = counts["read"] + counts["unsure"]
-    words = f"{lines:,} line{'s' * (lines != 1)} on {counts['pages']:,} "
+    count = counts["read"] + counts["unsure"]
+    words = f"{count:,} line{'s' * (count != 1)} on {counts['pages']:,} "
     words += f"page{'s' * (counts['pages'] != 1)}"
     if at_least:
         words += f" ({counts['unsure']:,} left empty, below {100 * at_least:g} %)"

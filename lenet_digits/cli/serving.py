@@ -17,8 +17,8 @@ def add_app(commands: Any) -> None:
     )
     parser.add_argument(
         "--host",
-        help="address to listen on (default: 127.0.0.1, only for this machine; 0.0.0.0 lets other "
-        "devices of the network in)",
+        help="address to listen on (default: 127.0.0.1, for this machine only; 0.0.0.0 also allows "
+        "other devices in the network)",
     )
     parser.add_argument(
         "--port", metavar="N", type=whole_number(1, 65535),
@@ -47,8 +47,8 @@ def add_site(commands: Any) -> None:
     parser.add_argument("folder", metavar="OUT", help="folder of the site; made if it is not there")
     parser.add_argument(
         "--self-hosted", metavar="DIR",
-        help="directory with Pyodide's files, which become part of the site (default: visitors get "
-        "Pyodide, which is Python for browsers, from its own server)",
+        help="directory with the files of Pyodide (Python for browsers), which become part of the "
+        "site (default: visitors get them from Pyodide's own server)",
     )  # fmt: skip
     parser.set_defaults(run=_site)
 

@@ -78,9 +78,8 @@ def map_in_processes(
     jobs = min(jobs or cores(), MAX_JOBS)
     rest = iter(items)
     context = get_context("spawn")
-    leash, hand = context.Pipe(
-        duplex=False
-    )  # the leash ends when the hand is closed or its process dies
+    # A worker ends when `leash` does, which is when `hand` is closed or this process dies.
+    leash, hand = context.Pipe(duplex=False)
     with _starting():  # the pool also starts a process that tracks its locks
         pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(function, leash))
     under_way: deque[Future[list[R]]] = deque()
@@ -95,7 +94,7 @@ def map_in_processes(
             yield from under_way.popleft().result()
     except BrokenProcessPool:
         raise WorkerError(
-            "A worker process was ended from outside, perhaps for lack of memory. Try fewer jobs."
+            "A worker process was killed, perhaps because memory ran out. Try fewer jobs."
         ) from None
     finally:
         hand.close()
@@ -134,9 +133,7 @@ def _starting() -> Iterator[None]:
     before = os.environ.get(SAFE_PATH)
     with signals.Held():
         os.environ[SAFE_PATH] = "1"
-        blocked = hasattr(
-            signal, "pthread_sigmask"
-        )  # Windows lacks it; there `_begin` ignores SIGINT
+        blocked = hasattr(signal, "pthread_sigmask")  # on Windows, `_begin` ignores SIGINT
         if blocked:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

@@ -103,6 +103,15 @@ def test_app_passes_on_only_what_was_given(monkeypatch):
 # The whole
 
 
+def test_ctrl_c_is_one_line_without_a_traceback(capsys, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lenet_digits.cli.rows.pages_of", interrupt)
+    assert entry.main(["predict", SEVEN]) == 130
+    assert complaints(capsys) == ["lenet-digits: Interrupted."]
+
+
 @pytest.mark.parametrize(
     "words",
     [[], ["predict"], ["predict", "--json", "--csv", "x"], ["train", "--recipe", "mine"],
