@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -53,31 +54,21 @@ def figure_path(name: str) -> Path:
     return Path(name)
 
 
-def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
-    """The type of options that take a whole number from ``lowest`` to ``highest``."""
-    wanted = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
+def number_in(kind: type[int | float], lowest: int, highest: float = inf) -> Callable[[str], float]:
+    """The type of options that take an ``int`` or a ``float`` from ``lowest`` to ``highest``."""
+    wanted = f"{lowest} or more" if highest == inf else f"from {lowest} to {highest}"
 
-    def parsed(text: str) -> int:
+    def parsed(text: str) -> float:
         try:
-            number = int(text)
+            value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if number < lowest or (highest is not None and number > highest):
-            raise argparse.ArgumentTypeError(f"must be {wanted}, not {number}")
-        return number
+            whole = "whole " if kind is int else ""
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {whole}number") from None
+        if not lowest <= value <= highest:  # not a number is refused, too
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
+        return value
 
     return parsed
-
-
-def share(text: str) -> float:
-    """The type of options that take a number from 0 to 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, not {text}")
-    return number
 
 
 def complain(message: str) -> None:

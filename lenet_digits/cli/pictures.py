@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from lenet_digits.cli import signals
-from lenet_digits.cli.console import add_weights, complain, whole_number
+from lenet_digits.cli.console import add_weights, complain, number_in
 from lenet_digits.cli.folders import same_file
 from lenet_digits.cli.rows import STDIN, Answer, Picture
 from lenet_digits.storage.files import written_atomically
@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser, **forms: tuple[Writer, str]) ->
         ".txt) unless --csv or --json is given; it appears whole or not at all",
     )  # fmt: skip
     parser.add_argument(
-        "--jobs", metavar="N", type=whole_number(1),
+        "--jobs", metavar="N", type=number_in(int, 1),
         help=f"read in N processes (default: one for each core from {MANY} pictures on, else 1)",
     )  # fmt: skip
     add_weights(parser)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_digits.cli import lines
 from lenet_digits.cli import pictures as shared
-from lenet_digits.cli.console import FAILED, add_command, complain, figure_path, share, whole_number
+from lenet_digits.cli.console import FAILED, add_command, complain, figure_path, number_in
 from lenet_digits.cli.folders import pictures_in
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def add_read(commands: Any) -> None:
         ),
     )
     parser.add_argument(
-        "--digits", metavar="N", type=whole_number(1),
+        "--digits", metavar="N", type=number_in(int, 1),
         help="number of digits in each line, if it is known",
     )  # fmt: skip
     parser.add_argument(
-        "--at-least", metavar="SHARE", type=share,
+        "--at-least", metavar="SHARE", type=number_in(float, 0, 1),
         help="leave a text empty if its confidence is lower than this, for example 0.99",
     )  # fmt: skip
     parser.add_argument(

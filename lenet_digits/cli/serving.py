@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import Any
 
-from lenet_digits.cli.console import add_command, add_weights, whole_number
+from lenet_digits.cli.console import add_command, add_weights, number_in
 
 
 def add_app(commands: Any) -> None:
@@ -21,7 +21,7 @@ def add_app(commands: Any) -> None:
         "other devices in the network)",
     )
     parser.add_argument(
-        "--port", metavar="N", type=whole_number(1, 65535),
+        "--port", metavar="N", type=number_in(int, 1, 65535),
         help="port to listen on (default: the first free one from 7860 on)",
     )  # fmt: skip
     parser.add_argument("--share", action="store_true", help="open a public link for a week")
