@@ -47,11 +47,18 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def figure_path(name: str) -> Path:
-    """The type of options that name a figure. A bad name is refused before any work is done."""
-    if Path(name).suffix.lower() not in (".pdf", ".png", ".svg"):
-        raise argparse.ArgumentTypeError(f"{name!r} must end in .png, .svg or .pdf")
-    return Path(name)
+def path_ending(*suffixes: str) -> Callable[[str], Path]:
+    """The type of options that name a file with one of these suffixes, such as ``.png``."""
+
+    def parsed(name: str) -> Path:
+        if Path(name).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{name!r} must end in {' or '.join(suffixes)}")
+        return Path(name)
+
+    return parsed
+
+
+figure_path = path_ending(".png", ".svg", ".pdf")
 
 
 def number_in(kind: type[int | float], lowest: int, highest: float = inf) -> Callable[[str], float]:

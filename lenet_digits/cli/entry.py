@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         close_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        advice = f" Go on where it stopped: {resuming(words)}" if words[0] == "train" else ""
+        advice = f" To continue: {resuming(words)}" if words[0] == "train" else ""
         complain(f"Interrupted.{advice}")
         close_output()
         return INTERRUPTED

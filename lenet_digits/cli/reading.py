@@ -1,8 +1,7 @@
-"""The command ``read``: writes the numbers as a table, JSON or CSV, draws and writes reviews."""
+"""The command ``read``: writes numbers as a table, JSON or CSV, a figure or a review sheet."""
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from lenet_digits.cli import lines
 from lenet_digits.cli import pictures as shared
-from lenet_digits.cli.console import FAILED, add_command, complain, figure_path, number_in
+from lenet_digits.cli.console import (
+    FAILED,
+    add_command,
+    complain,
+    figure_path,
+    number_in,
+    path_ending,
+)
 from lenet_digits.cli.folders import pictures_in
 
 if TYPE_CHECKING:
@@ -60,17 +66,11 @@ def add_read(commands: Any) -> None:
         f"{shared.EXPLAINED} of them)",
     )  # fmt: skip
     parser.add_argument(
-        "--review", metavar="FILE", type=_sheet_path,
+        "--review", metavar="FILE", type=path_ending(".html", ".htm"),
         help="write a page for the browser on which a person checks the lines, the doubtful ones "
         "first, and saves the corrected table as CSV",
     )  # fmt: skip
     parser.set_defaults(run=_read)
-
-
-def _sheet_path(name: str) -> Path:
-    if Path(name).suffix.lower() not in (".html", ".htm"):
-        raise argparse.ArgumentTypeError(f"{name!r} must end in .html")
-    return Path(name)
 
 
 def _read(
@@ -132,9 +132,8 @@ def _model(weights: str) -> Any:
     from lenet_digits.reading.numbers import read
 
     model = load_model(weights)
-    read(
-        Image.new("L", (8, 8), 255), model=model
-    )  # so that it is refused once, not for every picture
+    blank = Image.new("L", (8, 8), 255)
+    read(blank, model=model)  # so that it is refused once, not for every picture
     return model
 
 
