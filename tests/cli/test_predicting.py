@@ -99,6 +99,21 @@ def test_a_directory_without_pictures_is_a_failure_that_says_so(capsys):
     assert "no pictures" in row["error"]
 
 
+def test_a_folder_that_cannot_be_listed_is_a_row_with_the_reason(folder, capsys, monkeypatch):
+    listed = os.scandir
+
+    def refuse(path):
+        if path.endswith("deeper"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for words in (["--recursive", folder], [f"{folder}/deeper"]):
+        found, _ = answers(capsys, *words, code=1)
+        (row,) = (row for row in found if row["path"].endswith("deeper"))
+        assert (row["status"], row["error"]) == ("unreadable", "Permission denied")
+
+
 def test_folders_in_folders_are_read_if_asked_for(folder, capsys):
     if sys.platform != "win32":
         Path("scans/deeper/loop").symlink_to("..")

@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEVEN = ROOT / "examples" / "7-photo.jpg"
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+ENVIRONMENT["PYTHONPATH"] = str(ROOT)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell or signals")
 
 
@@ -51,13 +53,11 @@ def planted(tmp_path):
     return folder, canary
 
 
-def read_folder(command, folder, **variables):
+def read_folder(command, folder):
     """Run ``lenet-digits predict .`` in a folder, with two processes."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
-    environment["PYTHONPATH"] = str(ROOT)
     return subprocess.run(
         [sys.executable, *command, "predict", "--jobs=2", "--csv", "."],
-        cwd=folder, env=environment | variables, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 
@@ -98,10 +98,9 @@ def test_what_keeps_the_workers_off_the_folder_is_the_safe_path(unsafe, planted,
     folder, canary = planted
     main = tmp_path / "main.py"
     main.write_text(WORKERS.format(unsafe=unsafe))
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     result = subprocess.run(
         [sys.executable, str(main)], cwd=folder, capture_output=True, text=True, timeout=60,
-        env=environment | {"PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
     )  # fmt: skip
     assert canary.exists() == unsafe
     if not unsafe:
@@ -114,9 +113,8 @@ def test_what_keeps_the_workers_off_the_folder_is_the_safe_path(unsafe, planted,
 def shell(script, words, **options):
     """Run the command with these words in a shell."""
     line = f"exec {sys.executable} {script} {words}"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        ["sh", "-c", line], capture_output=True, text=True, timeout=120, env=environment, **options
+        ["sh", "-c", line], capture_output=True, text=True, timeout=120, env=ENVIRONMENT, **options
     )
 
 
@@ -172,7 +170,7 @@ def test_ctrl_c_is_one_line_at_any_moment(jobs, tmp_path):
             [sys.executable, str(main), "predict", f"--jobs={jobs}", "--output", "a.csv",
              *[str(SEVEN)] * 3000],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+            env=ENVIRONMENT, cwd=tmp_path,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as run:  # fmt: skip
             assert run.stdout is not None
@@ -204,7 +202,6 @@ except KeyboardInterrupt:
 @posix
 def test_a_request_is_repeated_if_python_dropped_its_exception():
     result = subprocess.run(
-        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=50,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=50, env=ENVIRONMENT
+    )
     assert (result.stdout, result.stderr) == ("heard\n", "")
