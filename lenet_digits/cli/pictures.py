@@ -220,7 +220,7 @@ def left_aside_in_words(left_aside: Counter[str]) -> str:
     words = ""
     if left_aside:
         kinds = [f"{n:,} {kind}{'s' * (n > 1)}" for kind, n in left_aside.items()]
-        words += f" Left aside: {', '.join(kinds)}."
+        words += f" Left out: {', '.join(kinds)}."
     if left_aside["HEIC photo"]:
         words += ' To read HEIC photos: pip install "lenet-digits[heic]".'
     if left_aside["PDF"]:

@@ -84,5 +84,5 @@ def _entry(line: LineRow) -> dict[str, Any]:
 
 
 def _json(data: Any) -> str:
-    """JSON that is safe in a script element whatever names it contains: ASCII without "<"."""
+    """JSON that is safe in a script element with any names in it: ASCII without "<"."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

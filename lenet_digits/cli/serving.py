@@ -98,8 +98,8 @@ def add_push_space(commands: Any) -> None:
     )  # fmt: skip
     kind.add_argument(
         "--static", action="store_true",
-        help="upload the static site instead (see the command site): free, and private, as it "
-        "reads in the visitor's browser; it needs no checkout",
+        help="upload the static site instead (see the command site): free and private, because it "
+        "reads in the visitor's browser; no checkout is needed",
     )  # fmt: skip
     parser.set_defaults(run=_push_space)
 

@@ -398,7 +398,7 @@ def test_a_figure_of_an_earlier_command_is_overwritten(suffix, capsys):
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_the_first_pictures_are_explained_whatever_process_reads_the_rest(many, jobs, monkeypatch):
+def test_the_first_pictures_are_explained_in_any_number_of_processes(many, jobs, monkeypatch):
     drawn = []
     monkeypatch.setattr("lenet_digits.figures.plot_steps", lambda rows, **_: drawn.extend(rows))
     monkeypatch.setattr("lenet_digits.figures.save_figure", lambda *_: None)

@@ -147,7 +147,7 @@ def test_several_processes_give_the_rows_that_one_gives(folder, capsys):
 # Boxes
 
 
-def test_boxes_count_in_the_whole_picture_however_large_it_is(capsys):
+def test_boxes_are_in_pixels_of_a_picture_of_any_size(capsys):
     small = opened(DRAWN)
     factor = 9  # more pixels on a side than a page is read at
     large = small.resize((small.width * factor, small.height * factor), Image.Resampling.BICUBIC)
@@ -298,7 +298,7 @@ def test_weights_that_read_refuses_are_refused_once_in_one_sentence(folder, caps
 # Crops
 
 
-def test_the_picture_of_a_line_is_small_whatever_the_line_is():
+def test_the_picture_of_any_line_is_small():
     noise = np.random.default_rng(0).integers(0, 256, (900, 3000, 3), np.uint8)
     file = lines._jpeg(noise)
     assert len(file) <= lines.CROP_BYTES
