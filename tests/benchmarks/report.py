@@ -1,4 +1,4 @@
-"""Fills the figures of README and model card from files that commands wrote; measures nothing.
+"""Fills the figures of README, RESULTS.md and model card from files that commands wrote; measures nothing.
 
 ``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``mnist.json`` is from
 ``tests.benchmarks.mnist``; ``numbers.json`` is from ``tests.benchmarks.numbers``;
@@ -24,7 +24,8 @@ from lenet_digits.training.evaluation import Reliability, wilson
 from lenet_digits.training.metrics import CorruptedShare, Metrics, Miss, Seeds, Share
 
 ROOT = Path(__file__).parent.parent.parent
-README, METRICS = ROOT / "README.md", ROOT / "weights/metrics.json"
+METRICS = ROOT / "weights/metrics.json"
+PAGES = ROOT / "README.md", Path(__file__).parent / "RESULTS.md"
 RESULTS = Path(__file__).parent / "results"
 HEADLINE = {
     "sketch": "sketchpad drawings of 200 writers, every pen, colour and place",
@@ -157,19 +158,34 @@ def other_figures() -> list[str]:
     ]
 
 
-def filled(readme: str) -> str:
-    """The README with the tables, and what it is not good at, each between its two marks."""
-    metrics = measured_metrics(Metrics.read(METRICS))
+def filled(text: str) -> str:
+    """README or the page of results, with the figures between their two marks."""
     parts = {
+        "headline": [headline()],
         "results": [*real_input(), "", *other_figures()],
-        "limits": [f"- {sentence}" for sentence in weaknesses(metrics)],
+        "limits": [
+            f"- {sentence}" for sentence in weaknesses(measured_metrics(Metrics.read(METRICS)))
+        ],
     }
     for mark, lines in parts.items():
-        before, rest = readme.split(f"<!-- {mark} -->")
-        after = rest.split(f"<!-- /{mark} -->")[1]
-        text = "\n".join(lines)
-        readme = f"{before}<!-- {mark} -->\n{text}\n<!-- /{mark} -->{after}"
-    return readme
+        begin, end = f"<!-- {mark} -->\n", f"\n<!-- /{mark} -->"
+        if begin in text:
+            before, rest = text.split(begin)
+            text = before + begin + "\n".join(lines) + end + rest.split(end)[1]
+    return text
+
+
+def headline() -> str:
+    """One sentence on digits and numbers by real people."""
+    sets = [read("realworld.json")["sets"][name]["mnist"] for name in HEADLINE]
+    count, digits = sum(each["n"] for each in sets), statistics.mean(each["share"] for each in sets)
+    numbers = read("numbers.json")["sets"]
+    rows, cheques = (numbers[name]["right"]["share"] for name in ("pen_rows", "cheques"))
+    return (
+        f"Of {count:,} single digits by real people that no weight has learned from, it reads "
+        f"{digits:.1%} right;\nof their numbers {rows:.1%} (one clean line) to {cheques:.1%} (bank "
+        "cheques): [all results](tests/benchmarks/RESULTS.md)."
+    )
 
 
 def measured_metrics(metrics: Metrics) -> Metrics:
@@ -282,4 +298,5 @@ if __name__ == "__main__":
     measured_metrics(Metrics.read(METRICS)).write(METRICS)
     draw_reliability()
     prepare(METRICS.parent)
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

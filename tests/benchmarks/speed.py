@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -152,28 +153,153 @@ def forward(given: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def one_picture(given: argparse.Namespace) -> dict[str, Any]:
-    """`predict()` on a picture of 512 by 512 pixels in memory."""
-    return in_child("picture", given, threads=1)
+def pad(given: argparse.Namespace) -> dict[str, Any]:
+    """`predict()` on the pad's own picture, ink on a transparent layer."""
+    return in_child("pad", given, threads=1)
 
 
-def picture(given: argparse.Namespace) -> dict[str, Any]:
+def drawing(given: argparse.Namespace) -> dict[str, Any]:
+    return in_child("drawing", given, threads=1)
+
+
+def photo(given: argparse.Namespace) -> dict[str, Any]:
+    return in_child("photo", given, threads=1)
+
+
+def cell(given: argparse.Namespace) -> dict[str, Any]:
+    return in_child("cell", given, threads=1)
+
+
+def five(given: argparse.Namespace) -> dict[str, Any]:
+    """`read()` of five digits on the pad."""
+    return in_child("five", given, threads=1)
+
+
+def page(given: argparse.Namespace) -> dict[str, Any]:
+    """`read()` of a photo of a page."""
+    return in_child("page", given, threads=1)
+
+
+def _pad(given: argparse.Namespace) -> dict[str, Any]:
+    from lenet_digits import predict
+
+    ours, theirs = layer([7]), opaque(layer([7]))
+    return take_turns(lambda: predict(ours), lambda: predict(theirs), given.rounds or 200)
+
+
+def _against_original(source: bytes, given: argparse.Namespace) -> dict[str, Any]:
+    """`predict()` on the bytes of a picture, and the original pipeline on the same."""
     import torch
     from PIL import Image, ImageOps
     from torchvision.transforms.functional import to_tensor
 
     from lenet_digits import predict
 
-    with Image.open(ROOT / "examples" / "7-photo.jpg") as file:
-        page = file.convert("RGB").resize((512, 512))
     network = usual_network().eval()
 
     def original() -> object:
-        grey = ImageOps.invert(page.crop((0, 0, 512, 512)).convert("L"))
+        with Image.open(io.BytesIO(source)) as file:
+            picture = file.convert("RGB")
+        cropped = ImageOps.fit(picture, (min(picture.size),) * 2).convert("L")
+        grey = ImageOps.invert(cropped).resize((28, 28))
         with torch.no_grad():
-            return network(to_tensor(grey.resize((28, 28)))[None]).softmax(dim=1).tolist()
+            return network(to_tensor(grey)[None]).softmax(dim=1).tolist()
 
-    return take_turns(lambda: predict(page), original, given.rounds or 200)
+    return take_turns(lambda: predict(source), original, given.rounds or 200)
+
+
+def _drawing(given: argparse.Namespace) -> dict[str, Any]:
+    return _against_original(opaque(layer([7])), given)
+
+
+def _photo(given: argparse.Namespace) -> dict[str, Any]:
+    return _against_original((ROOT / "examples" / "7-photo.jpg").read_bytes(), given)
+
+
+def _cell(given: argparse.Namespace) -> dict[str, Any]:
+    return _against_original(boxed(7), given)
+
+
+def _five(given: argparse.Namespace) -> dict[str, Any]:
+    from lenet_digits import predict, read
+
+    number, digit = layer([7, 2, 1, 0, 4]), layer([7])
+    assert read(number).text == "72104"
+    return take_turns(lambda: read(number), lambda: predict(digit), given.rounds or 100)
+
+
+def _page(given: argparse.Namespace) -> dict[str, Any]:
+    from PIL import Image
+
+    from lenet_digits import read
+
+    photo = lines(4000, 3000)
+
+    def decode() -> object:
+        with Image.open(io.BytesIO(photo)) as file:
+            return file.load()
+
+    found = read(photo).text.splitlines()
+    result = take_turns(lambda: read(photo), decode, given.rounds or 10)
+    return result | {
+        "note": f"it finds {len(found)} lines of {', '.join(map(str, map(len, found)))} digits"
+    }
+
+
+def numbers(given: argparse.Namespace) -> dict[str, Any]:
+    """2,000 pictures of numbers to CSV, on all cores."""
+    counts = (200, 2_000)
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder, "pictures")
+        pictures.mkdir()
+        for number in range(counts[-1]):
+            digits = [(number // 10**place) % 10 for place in range(4)]
+            (pictures / f"{number:04}.png").write_bytes(opaque(layer(digits)))
+        some = sorted(pictures.iterdir())[: counts[0]]
+        out = Path(folder, "answers.csv")
+        command = [sys.executable, "-c", AND_MEMORY, "read", "--csv"]
+        memory = [spawn([*command, *map(str, some)], out), ""]
+
+        def ours() -> None:
+            memory[1] = spawn([*command, str(pictures)], out)
+
+        def theirs() -> None:
+            module = "tests.benchmarks.speed"
+            spawn([sys.executable, "-m", module, "--child", "each-number", str(pictures)], out)
+
+        result = take_turns(ours, theirs, given.rounds or 1, warm=False)
+    note = "most memory that the command takes {} MB, with a tenth of the pictures {} MB"
+    return result | {"note": note.format(memory[1], memory[0]), "cores": os.cpu_count()}
+
+
+def each_number(given: argparse.Namespace) -> None:
+    """What `numbers` is measured against: one `read()` at a time."""
+    from lenet_digits import read
+
+    table = csv.writer(sys.stdout)
+    for path in sorted(Path(given.rows[0]).iterdir()):
+        table.writerow([path, read(path).text])
+
+
+def largest(given: argparse.Namespace) -> dict[str, Any]:
+    """`read` of the largest picture allowed, and the memory that it takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder, "largest.jpg")
+        picture.write_bytes(lines(8000, 6250))
+        command = [sys.executable, "-c", AND_MEMORY]
+        small = spawn([*command, "predict", "examples/4-pencil.png"])
+        memory = {name: spawn([*command, name, str(picture)]) for name in ("predict", "read")}
+        decode = f"from PIL import Image; Image.open({str(picture)!r}).load()"
+        result = take_turns(
+            lambda: spawn([sys.executable, "-m", "lenet_digits", "read", str(picture)]),
+            lambda: spawn([sys.executable, "-c", decode]),
+            given.rounds or 5,
+        )
+    note = (
+        f"most memory: `read` {memory['read']} MB, `predict` {memory['predict']} MB, of a small "
+        f"picture {small} MB"
+    )
+    return result | {"note": note}
 
 
 def directory(given: argparse.Namespace) -> dict[str, Any]:
@@ -221,6 +347,7 @@ def importing(given: argparse.Namespace) -> dict[str, Any]:
     return take_turns(lambda: spawn(ours), lambda: spawn(theirs), given.rounds or 15)
 
 
+ORIGINAL = "the original pipeline: decode, crop, grey, invert, resize, forward"
 ROWS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], str, str, str]] = {
     # name: what measures it, what it is, against what, how many times as fast it should be
     "epoch": (
@@ -243,11 +370,28 @@ ROWS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], str, str, 
     ),
     "forward-1": (forward_1, "forward pass, 1,000 canvases, 1 thread", "ONNX Runtime", "1"),
     "forward-2": (forward_2, "forward pass, 1,000 canvases, 2 threads", "ONNX Runtime", "1"),
-    "picture": (
-        one_picture,
-        "`predict()`, a picture of 512×512 in memory",
-        "the original pipeline: crop, grey, invert, resize, forward",
-        "0.67",
+    "pad": (
+        pad,
+        "`predict()` on a drawing as the pad sends it, a PNG with a transparent ground",
+        "the same drawing on white",
+        "1",
+    ),
+    "drawing": (drawing, "`predict()` on that drawing on white", ORIGINAL, "0.67"),
+    "photo": (photo, "`predict()` on a photo, `examples/7-photo.jpg`", "the same", "0.67"),
+    "cell": (cell, "`predict()` on a digit in a printed box, 240×240", "the same", "0.67"),
+    "five": (five, "`read()` of five digits on the pad", "`predict()` of one", "0.25"),
+    "page": (page, "`read()` of a 12-megapixel JPEG of five lines", "Pillow decodes it", "0.5"),
+    "numbers": (
+        numbers,
+        "2,000 pictures of numbers to CSV, all cores",
+        "the same, one `read()` at a time",
+        "1.8",
+    ),
+    "largest": (
+        largest,
+        "shell to answer, `lenet-digits read` of a JPEG of 50 megapixels",
+        "Python and Pillow decode it",
+        "-",
     ),
     "directory": (
         directory,
@@ -263,7 +407,17 @@ ROWS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], str, str, 
     ),
     "import": (importing, "`import lenet_digits`", "`import numpy`", "0.33"),
 }
-CHILDREN = {"forward": forward, "picture": picture, "each": each}
+CHILDREN = {
+    "forward": forward,
+    "pad": _pad,
+    "drawing": _drawing,
+    "photo": _photo,
+    "cell": _cell,
+    "five": _five,
+    "page": _page,
+    "each": each,
+    "each-number": each_number,
+}
 
 
 # What they are measured against ----------------------------------------------------------------
@@ -372,6 +526,78 @@ def mnist(data: str | None) -> Any:
         return load_mnist(data, download=False)
     except DatasetNotFoundError:
         raise MissingError("no MNIST") from None
+
+
+def written(digits: list[int]) -> Any:
+    """Test digits side by side, 280 pixels high: how much ink there is, (280, W) uint8."""
+    import cv2
+    import numpy as np
+
+    from lenet_digits import load_mnist
+
+    test = load_mnist(ROOT / "tests" / "data", download=False)[1]
+    images, labels = test.images.numpy(), test.labels.tolist()
+    row = np.hstack([images[labels.index(digit)][:, 3:25] for digit in digits])
+    return cv2.resize(row, None, fx=10, fy=10, interpolation=cv2.INTER_CUBIC)
+
+
+def layer(digits: list[int]) -> bytes:
+    """Digits as the pad sends them: ink on a transparent layer, a PNG."""
+    import numpy as np
+    from PIL import Image
+
+    ink = written(digits)
+    layer = np.empty((*ink.shape, 4), np.uint8)
+    layer[..., :3], layer[..., 3] = (22, 33, 58), ink
+    return _encoded(Image.fromarray(layer), "PNG")
+
+
+def opaque(layer: bytes) -> bytes:
+    """A layer on white, a PNG."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(layer)) as ink:
+        white = Image.new("RGBA", ink.size, "white")
+        return _encoded(Image.alpha_composite(white, ink).convert("RGB"), "PNG")
+
+
+def boxed(digit: int) -> bytes:
+    """A digit in a printed box, 240×240, a PNG."""
+    from PIL import Image, ImageDraw, ImageOps
+
+    ink = ImageOps.invert(Image.fromarray(written([digit])))
+    cell = Image.new("RGB", (240, 240), (246, 244, 238))
+    cell.paste(ink.resize((134, 170)), (53, 35))
+    ImageDraw.Draw(cell).rectangle((18, 18, 221, 221), outline=(70, 70, 80), width=4)
+    return _encoded(cell, "PNG")
+
+
+def lines(width: int, height: int) -> bytes:
+    """A photo of five lines of six digits, a JPEG."""
+    import cv2
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    page = np.full((height, width), 205, np.float32)
+    high = height // 10
+    for line in range(5):
+        ink = written(rng.integers(0, 10, 6).tolist())
+        ink = cv2.resize(ink, (round(ink.shape[1] * high / 280), high))
+        top, left = round(height * (0.12 + 0.17 * line)), width // 8
+        page[top : top + high, left : left + ink.shape[1]] -= ink * np.float32(0.6)
+    page += np.linspace(-20, 20, width, dtype=np.float32)  # a shadow
+    page += cv2.resize(
+        rng.normal(0, 5, (height // 2, width // 2)).astype(np.float32), (width, height)
+    )
+    colours = np.stack([page + 6, page, page - 10], axis=2).clip(0, 255).astype(np.uint8)
+    return _encoded(Image.fromarray(colours), "JPEG", quality=90)
+
+
+def _encoded(picture: Any, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
 
 
 def make_pictures(folder: Path, count: int) -> None:
