@@ -1,15 +1,15 @@
-"""LeNet-5 (1998) reads real handwriting. These are the public names.
+"""Reads handwritten digits with LeNet-5, the network of 1998. Here are all public names.
 
-A name is imported on first use, so ``import lenet_digits`` takes almost no time and loads neither
-torch nor any other large package.
+A name is imported when it is first used. Therefore ``import lenet_digits`` takes almost no time and
+loads neither torch nor another large package.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # type checkers know the name; importing it from `typing` takes milliseconds
-if TYPE_CHECKING:  # `as` tells type checkers that the name is public
+TYPE_CHECKING = False  # type checkers know this name; importing `typing` would take milliseconds
+if TYPE_CHECKING:  # `as` tells them that a name is public
     from typing import Any
 
     from lenet_digits.batches import BatchPredictor as BatchPredictor
@@ -53,34 +53,24 @@ if TYPE_CHECKING:  # `as` tells type checkers that the name is public
 
 __version__ = "0.1.0"
 
-_NAMES_IN = {
-    "batches": ["BatchPredictor", "BatchReader"],
-    "model": ["LeNet5", "load_model", "preprocess", "save_weights"],
-    "reading.canvas": ["CanvasSteps", "canvas_steps"],
-    "reading.inside": ["Activations", "activations", "occlusion"],
-    "reading.numbers": [
-        "Alternative",
-        "Cell",
-        "Cut",
-        "Digit",
-        "Line",
-        "Mark",
-        "Reading",
-        "read",
-        "read_many",
-    ],
-    "reading.pictures": ["NoInkError", "UnreadableImageError"],
-    "reading.prediction": ["Prediction", "predict", "predict_many", "predict_steps"],
-    "storage.files": ["WeightsError"],
-    "storage.hub": ["HubError"],
-    "training.checkpoint": ["TrainingError"],
-    "training.evaluation": ["Evaluation", "evaluate"],
-    "training.loop": ["TrainingRun", "train"],
-    "training.metrics": ["EpochRecord"],
-    "training.mnist": ["DatasetNotFoundError", "Digits", "load_mnist"],
-    "training.recipes": ["Recipe"],
+_NAMES_IN = {  # where each public name is defined; the imports above are for type checkers only
+    "batches": "BatchPredictor BatchReader",
+    "model": "LeNet5 load_model preprocess save_weights",
+    "reading.canvas": "CanvasSteps canvas_steps",
+    "reading.inside": "Activations activations occlusion",
+    "reading.numbers": "Alternative Cell Cut Digit Line Mark Reading read read_many",
+    "reading.pictures": "NoInkError UnreadableImageError",
+    "reading.prediction": "Prediction predict predict_many predict_steps",
+    "storage.files": "WeightsError",
+    "storage.hub": "HubError",
+    "training.checkpoint": "TrainingError",
+    "training.evaluation": "Evaluation evaluate",
+    "training.loop": "TrainingRun train",
+    "training.metrics": "EpochRecord",
+    "training.mnist": "DatasetNotFoundError Digits load_mnist",
+    "training.recipes": "Recipe",
 }
-_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names.split()}
 
 __all__ = sorted([*_MODULE_OF, "__version__"])
 
@@ -90,7 +80,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         module = import_module(f"{__name__}.{_MODULE_OF[name]}")
-    except ModuleNotFoundError as error:  # the light installation has four packages only
+    except ModuleNotFoundError as error:  # as in the light installation
         raise ModuleNotFoundError(
             f"lenet_digits.{name} needs {error.name}, which is not installed. Install everything: "
             "pip install lenet-digits",

@@ -1,4 +1,4 @@
-"""What the README shows works as shown, and what it claims is what was measured."""
+"""The README: its code and commands work, its links exist, and its figures were measured."""
 
 from __future__ import annotations
 
@@ -21,48 +21,43 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_python_in_it_runs_and_prints_what_it_should(monkeypatch, capsys):
+def test_the_python_in_it_runs_and_prints_what_it_shows(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     names: dict[str, object] = {}
-    for code in blocks("python"):
-        if "gradio_client" not in code:  # tests/demo/test_page.py runs that one
-            exec(compile(code, "README.md", "exec"), names)
-    answers = capsys.readouterr().out
-    digit, confidence, *rest = blocks("text")[0].split(maxsplit=2)
-    shown = answers.split(maxsplit=2)
-    assert shown[0] == digit
-    assert float(shown[1]) == pytest.approx(float(confidence), abs=1e-4)  # machines round apart
-    assert shown[2].startswith(rest[0])
-    assert "<Prediction: 0 at" in answers
-    assert "<Prediction: 1 at" in answers
-    assert "tensor(7)" in answers
+    code_and_output = r"^```python\n(.*?)^```(?:\n+```text\n(.*?)^```)?"
+    compared = 0
+    for code, output in re.findall(code_and_output, README, re.MULTILINE | re.DOTALL):
+        if "gradio_client" in code:  # tests/demo/test_page.py runs that one
+            continue
+        exec(compile(code, "README.md", "exec"), names)
+        printed = capsys.readouterr().out.split()
+        for word, shown in zip(printed, output.split(), strict=bool(output)):
+            compared += 1
+            if word != shown:  # machines round differently
+                assert float(word) == pytest.approx(float(shown), abs=1e-4)
+    assert compared
 
 
-def test_every_command_in_it_is_one_the_command_line_knows():
+@pytest.mark.parametrize("name", ["README.md", "RELEASE.md"])
+def test_every_command_is_one_the_command_line_knows(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    text = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)) or text
+    commands = re.findall(r"^(?:.*(?:&&|\|) |\S+/)?(lenet-digits [^|&#\n]+)", text, re.MULTILINE)
+    assert commands
+    for command in commands:
+        entry.build_parser().parse_args(shlex.split(command)[1:])
+
+
+def test_it_says_how_to_run_and_how_to_test():
     text = "\n".join(blocks("sh"))
-    commands = re.findall(r"lenet-digits [^|&#\n]+", text)
-    assert len(commands) >= 8
-    for command in commands:
-        entry.build_parser().parse_args(shlex.split(command)[1:])
+    assert "pip install . && lenet-digits " in text
+    assert "&& pytest\n" in text
 
 
-def test_every_command_to_publish_is_one_the_command_line_knows():
-    text = (ROOT / "RELEASE.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^(?:fresh/bin/)?(lenet-digits [^|&#\n]+)", text, re.MULTILINE)
-    assert len(commands) == 4
-    for command in commands:
-        entry.build_parser().parse_args(shlex.split(command)[1:])
-
-
-def test_it_tells_how_to_run_and_how_to_test_in_one_command_each():
-    assert "pip install . && lenet-digits app\n" in blocks("sh")
-    assert 'pip install ".[test]" && pytest\n' in blocks("sh")
-
-
-def test_whatever_it_links_to_is_there():
+def test_every_local_link_leads_to_a_file():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     local = [link for link in links if not link.startswith("http")]
-    assert len(local) >= 5
+    assert local
     assert [link for link in local if not (ROOT / link).exists()] == []
 
 
@@ -91,7 +86,7 @@ def test_results_and_card_say_where_it_fails_and_show_it():
     results = (ROOT / "tests/benchmarks/RESULTS.md").read_text(encoding="utf-8")
     for text, picture in ((results, "../../weights/mistakes.png"), (card, "mistakes.png")):
         part = text.split("What it is not good at\n")[1].split("\n#")[0]
-        assert part.count("\n- ") == 4
+        assert "\n- " in part
         assert f"]({picture})" in part
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: options, exit codes, and how they talk to the terminal."""
+"""The parts that all commands share: options, exit codes, and messages to the terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any, TextIO
 
 PROGRAM = "lenet-digits"
-FAILED, PIPE_CLOSED = 1, 141  # exit codes; argparse's own is 2, for bad usage
+FAILED, PIPE_CLOSED = 1, 141  # exit codes; argparse exits with 2 for bad usage
 
 
 def add_command(
     commands: Any, name: str, summary: str, epilog: str = ""
 ) -> argparse.ArgumentParser:
-    """A parser for one more command. Options that are not given are left out of its result."""
+    """Add a command. Its parser leaves out options that the user did not give."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -32,64 +33,61 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="weights to use: .safetensors, .pth, or OWNER/NAME[@REVISION] on the Hub (default: "
-        "shipped)",
+        help="weights: a .safetensors or .pth file, or OWNER/NAME[@REVISION] on the Hub (default: "
+        "the shipped weights)",
     )
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names the directory of MNIST."""
+    """Add the option that names the directory with MNIST."""
     parser.add_argument(
         "--data", metavar="DIR",
-        help="directory with MNIST/raw/ in it; what is missing is downloaded there (default: "
+        help="directory with MNIST/raw/ in it; missing files are downloaded to it (default: "
         "LENET_DIGITS_DATA, or your cache directory)",
     )  # fmt: skip
 
 
-def figure_path(name: str) -> Path:
-    """The type of options that name a figure: refuses a bad name before any work is done."""
-    if Path(name).suffix.lower() not in (".pdf", ".png", ".svg"):
-        raise argparse.ArgumentTypeError(f"{name!r} must end in .png, .svg or .pdf")
-    return Path(name)
+def path_ending(*suffixes: str) -> Callable[[str], Path]:
+    """The type of options that name a file with one of these suffixes, such as ``.png``."""
 
-
-def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
-    """The type of options that take a whole number of a range, which includes its ends."""
-    wanted = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
-
-    def parsed(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if number < lowest or (highest is not None and number > highest):
-            raise argparse.ArgumentTypeError(f"must be {wanted}, not {number}")
-        return number
+    def parsed(name: str) -> Path:
+        if Path(name).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{name!r} must end in {' or '.join(suffixes)}")
+        return Path(name)
 
     return parsed
 
 
-def share(text: str) -> float:
-    """The type of options that take a probability."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"it is {text}; it must be from 0 to 1")
-    return number
+figure_path = path_ending(".png", ".svg", ".pdf")
+
+
+def number_in(kind: type[int | float], lowest: int, highest: float = inf) -> Callable[[str], float]:
+    """The type of options that take an ``int`` or a ``float`` from ``lowest`` to ``highest``."""
+    wanted = f"{lowest} or more" if highest == inf else f"from {lowest} to {highest}"
+
+    def parsed(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            whole = "whole " if kind is int else ""
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {whole}number") from None
+        if not lowest <= value <= highest:  # not a number is refused, too
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
+        return value
+
+    return parsed
 
 
 def complain(message: str) -> None:
-    """Write one line to standard error, clear of a progress bar.
+    """Write one line to standard error, above a progress bar if there is one.
 
-    Where standard error cannot be written to, as on a full disk, the work goes on without it.
+    If that fails, for example on a full disk, the work goes on without messages.
     """
     line = f"{PROGRAM}: {printable(' '.join(message.split()))}"
     if sys.stderr is None:
         return
     try:
-        if tqdm := sys.modules.get("tqdm"):  # there may be a progress bar to keep clear of
+        if tqdm := sys.modules.get("tqdm"):  # there may be a progress bar
             tqdm.tqdm.write(line, file=sys.stderr)
             sys.stderr.flush()
         else:
@@ -99,8 +97,8 @@ def complain(message: str) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, as one line."""
-    if isinstance(error, ModuleNotFoundError):  # the light installation has four packages only
+    """The reason for an error, as one line."""
+    if isinstance(error, ModuleNotFoundError):  # as in the light installation
         return (
             f"This needs {error.name}, which is not installed. Install everything: "
             "pip install lenet-digits"
@@ -111,14 +109,14 @@ def reason(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with all that could steer a terminal (controls, newlines, bidi marks) escaped."""
+    """The text with escapes for control characters, newlines and bidi marks."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
 
 
 def close_output() -> None:
-    """Flush standard output. If its reader is gone, drop the rest, so that Python can exit."""
+    """Flush standard output. If nobody reads it any more, drop the rest so that Python can exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -126,7 +124,7 @@ def close_output() -> None:
 
 
 def _drop(stream: TextIO) -> None:
-    """Send what a stream still holds, and all that follows, to the null device."""
+    """Send what the stream still contains, and everything after it, to the null device."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

@@ -1,7 +1,7 @@
-"""The command line: finds the command, runs it, and turns errors into one line.
+"""Parses the command line, runs the command, and reports an error in one line.
 
-Heavy imports wait inside the commands, so that help and version come at once. An option that is
-not given is not passed on: the defaults are those of the functions.
+Commands import large packages only when they run, so that help and version appear at once. Options
+that the user does not give are not passed on, so the defaults are those of the functions.
 """
 
 from __future__ import annotations
@@ -13,14 +13,7 @@ from collections.abc import Sequence
 
 from lenet_digits import __version__
 from lenet_digits.cli import signals
-from lenet_digits.cli.console import (
-    FAILED,
-    PIPE_CLOSED,
-    PROGRAM,
-    close_output,
-    complain,
-    reason,
-)
+from lenet_digits.cli.console import FAILED, PIPE_CLOSED, PROGRAM, close_output, complain, reason
 from lenet_digits.cli.experiments import add_evaluate, add_samples, add_train, resuming
 from lenet_digits.cli.predicting import add_predict
 from lenet_digits.cli.reading import add_read
@@ -29,9 +22,9 @@ from lenet_digits.cli.signals import INTERRUPTED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code. Every error is one line on stderr."""
+    """Run one command and return its exit code. An error is one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot spell must not kill
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack a character
             stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv)
     options = vars(build_parser().parse_args(words))
@@ -41,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             code: int = run(**options)
             sys.stdout.flush()
         except Exception:
-            signals.check()  # an import may turn Ctrl-C into an error of its own
+            signals.check()  # an import may have turned Ctrl-C into another error
             raise
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader has ended, for example `head`
         close_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        advice = f" Go on where it stopped: {resuming(words)}" if words[0] == "train" else ""
+        advice = f" To continue: {resuming(words)}" if words[0] == "train" else ""
         complain(f"Interrupted.{advice}")
         close_output()
         return INTERRUPTED
@@ -59,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; each leaves its function in ``run``."""
+    """The parser of all commands. Its result has the function of the command in ``run``."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Read handwritten digits with LeNet-5, the network of 1998.",

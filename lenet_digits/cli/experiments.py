@@ -1,4 +1,4 @@
-"""``train``, ``evaluate`` and ``samples``: the commands that need MNIST."""
+"""The commands that need MNIST: ``train``, ``evaluate`` and ``samples``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lenet_digits.cli.console import (
-    PROGRAM,
-    add_command,
-    add_data,
-    add_weights,
-    figure_path,
-)
+from lenet_digits.cli.console import PROGRAM, add_command, add_data, add_weights, figure_path
 
 
 def add_train(commands: Any) -> None:
@@ -25,7 +19,7 @@ def add_train(commands: Any) -> None:
         commands,
         "train",
         "train the network from scratch",
-        "A run can be stopped at any moment and goes on with the same command and --resume.",
+        "A run can be stopped at any moment. The same command with --resume continues it.",
     )
     parser.add_argument(
         "--recipe", choices=("original", "quick", "best"),
@@ -33,13 +27,19 @@ def add_train(commands: Any) -> None:
         "2 epochs to the same accuracy; best: the one behind the shipped weights",
     )  # fmt: skip
     add_data(parser)
-    parser.add_argument("--epochs", metavar="N", type=int, help="how many (default: the recipe's)")
-    parser.add_argument("--seed", metavar="N", type=int, help="of all random choices (default: 0)")
-    parser.add_argument("--device", metavar="NAME", help="where to train: cpu (the default), cuda")
+    parser.add_argument(
+        "--epochs", metavar="N", type=int, help="number of epochs (default: the recipe's)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=int, help="seed of all random choices (default: 0)"
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="device to train on: cpu (the default) or cuda"
+    )
     parser.add_argument("--limit", metavar="N", type=int, help="use only the first N digits")
     parser.add_argument(
         "--holdout", metavar="N", type=int,
-        help="measure on the last N training digits, put aside, instead of on the test digits",
+        help="put the last N training digits aside and measure on them, not on the test digits",
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="DIR", type=Path,
@@ -81,7 +81,7 @@ def _train(
 
     def on_batch(batch: int, batches: int, loss: float) -> None:
         nonlocal bar
-        if bar is None:  # made here, as only now it is known where a resumed run begins
+        if bar is None:  # created here, because only now the start of a resumed run is known
             bar = tqdm(
                 desc=recipe, total=batches * batch_size, initial=(batch - 1) * batch_size,
                 unit=" digits", unit_scale=True, dynamic_ncols=True, disable=None,
@@ -123,7 +123,7 @@ def _train(
 
 
 def resuming(words: Sequence[str]) -> str:
-    """The command line that goes on with a run that these words started."""
+    """The command line that continues a run which these words started."""
     return shlex.join([PROGRAM, *words] + ["--resume"] * ("--resume" not in words))
 
 
@@ -145,12 +145,7 @@ def _evaluate(
 ) -> int:
     import torch
 
-    from lenet_digits.figures import (
-        plot_confusion,
-        plot_mistakes,
-        plot_reliability,
-        save_figure,
-    )
+    from lenet_digits.figures import plot_confusion, plot_mistakes, plot_reliability, save_figure
     from lenet_digits.model import load_model
     from lenet_digits.training.evaluation import Reliability, as_canvases, evaluate
     from lenet_digits.training.mnist import load_mnist
@@ -187,9 +182,11 @@ def _evaluate(
 def add_samples(commands: Any) -> None:
     """Add the command ``samples``."""
     parser = add_command(commands, "samples", "draw a grid of labelled MNIST digits")
-    parser.add_argument("--split", choices=("train", "test"), help="of MNIST (default: train)")
-    parser.add_argument("--count", metavar="N", type=int, help="how many (default: 60)")
-    parser.add_argument("--seed", metavar="N", type=int, help="of the choice (default: 0)")
+    parser.add_argument("--split", choices=("train", "test"), help="part of MNIST (default: train)")
+    parser.add_argument("--count", metavar="N", type=int, help="number of digits (default: 60)")
+    parser.add_argument(
+        "--seed", metavar="N", type=int, help="seed of the random choice (default: 0)"
+    )
     add_data(parser)
     parser.add_argument("--output", metavar="FILE", type=figure_path, help="default: samples.png")
     parser.set_defaults(run=_samples)

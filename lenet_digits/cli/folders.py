@@ -1,4 +1,4 @@
-"""Finds the picture files that a user named, one by one or by folder, and counts other files."""
+"""Finds the picture files that a user named, by file or by folder, and counts other files."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lenet_digits.cli.rows import STDIN
+from lenet_digits.cli.rows import STDIN, Picture
 
 
 def pictures_in(
     paths: Sequence[str], *, recursive: bool, left_aside: Counter[str]
-) -> Iterator[str | tuple[str, Exception]]:
-    """Every file named, and for a folder the pictures in it, sorted by name.
+) -> Iterator[Picture]:
+    """Every named file, and for a named folder the pictures in it, sorted by name.
 
-    A folder that holds no picture, or cannot be listed, comes with the reason. Hidden files are
-    left out; links to folders are followed only where they are named themselves.
+    A folder without pictures, or one that cannot be listed, is given with the reason. Hidden files
+    are left out. A link to a folder is followed only if the user named it.
 
     Args:
-        paths: as the user typed them.
+        paths: the paths as the user typed them.
         recursive: whether to look into the folders of a folder as well.
-        left_aside: counts what is left out of folders, by kind.
+        left_aside: counts the files that are left out of folders, by kind.
+
+    Raises ValueError if a path is empty.
     """
+    if "" in paths:
+        raise ValueError("One of the paths is empty: name a picture, a folder or -.")
     for path in paths:
         if path == STDIN or not os.path.isdir(path):  # noqa: PTH112, Path drops a leading ./
             yield path
@@ -35,9 +39,7 @@ def pictures_in(
         yield from found or [(path, ValueError("There are no pictures in this folder."))]
 
 
-def _in_folder(
-    folder: str, recursive: bool, left_aside: Counter[str]
-) -> Iterator[str | tuple[str, Exception]]:
+def _in_folder(folder: str, recursive: bool, left_aside: Counter[str]) -> Iterator[Picture]:
     from lenet_digits.reading.pictures import HEIC_SUFFIXES
 
     readable = _suffixes()
@@ -66,7 +68,7 @@ def _in_folder(
 
 
 def _suffixes() -> set[str]:
-    """The suffixes, in small letters, of the files that can be read here."""
+    """The suffixes, in lower case, of the files that this installation can read."""
     from PIL import Image
 
     from lenet_digits.reading.pictures import (
@@ -82,7 +84,7 @@ def _suffixes() -> set[str]:
 
 
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two names lead to one file, which need not exist."""
+    """Whether two paths lead to the same file, which may not exist yet."""
     try:
         return os.path.samefile(one, other)  # noqa: PTH121
     except (OSError, ValueError):

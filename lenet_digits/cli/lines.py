@@ -1,24 +1,21 @@
-"""Reads picture files into rows of `read`, one a page, and writes them as a table, JSON or CSV."""
+"""Reads picture files into rows for `read`, and writes the rows as a table, JSON or CSV."""
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lenet_digits.cli.console import printable
-from lenet_digits.cli.rows import PageRow, answers_to
-from lenet_digits.cli.tables import error_cell, path_cell
+from lenet_digits.cli.rows import PageRow, Picture, answers_to, title_of
+from lenet_digits.cli.tables import csv_line, error_cell, page_values, path_cell, write_array
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from lenet_digits.model import LeNet5
     from lenet_digits.reading.numbers import Cell, Line, Reading
     from lenet_digits.reading.page_ink import Box
     from lenet_digits.reading.pictures import Bytes
@@ -34,29 +31,29 @@ CELL_COLUMNS = (
     "status", "error",
 )  # fmt: skip
 NO_CELLS = "There is no printed grid in the picture."
-# Texts that a spreadsheet leaves as they are: none; a number without a leading zero, of 11 digits
-# at most, as spreadsheets show longer ones as 1.2E+11; and what holds a mark.
+# Texts that a spreadsheet does not change: an empty text; a number without a leading zero and with
+# at most 11 digits, because spreadsheets show longer ones as 1.2E+11; a text with a mark.
 PLAIN_TEXT = re.compile(r"(?:(?:0|[1-9][0-9]{0,10})?|[0-9 ·]*·[0-9 ·]*)", re.ASCII)
 NO_DIGITS = {
     "blank": "There is no ink in the picture.",
     "no_digits": "There are no digits in the picture.",
 }
-EXPLAINED_SIDE = 1200  # pixels: longest side of a picture that is kept to be drawn in a figure
-CROP_HEIGHT, CROP_WIDTH = 72, 640  # pixels, at most: of the picture of a line on a review sheet
+EXPLAINED_SIDE = 1200  # pixels: longest side of a picture that is kept for a figure
+CROP_HEIGHT, CROP_WIDTH = 72, 640  # pixels: largest picture of a line on a review sheet
 CROP_MARGIN = 0.15  # line heights around it
-CROP_BYTES = 6000  # of its JPEG, at most: 500 of them, as base64, fill 4 MB
+CROP_BYTES = 6000  # largest JPEG of a line: 500 of them, as base64, take 4 MB
 
 
 @dataclass(frozen=True)
 class ReadingRow(PageRow):
-    """The answer of `read` to one page.
+    """The answer of `read` for one page.
 
     Attributes:
-        status: "read", "no_digits" (there is ink, but none of it is a digit), "blank" or
-            "unreadable".
-        reading: of a page that could be read. Boxes count in pixels of the whole picture.
-        size: width and height of that picture, turned as it was to read it.
-        crops: if asked for, a small JPEG file of each line, or of the page if it has no line.
+        status: "read", "no_digits" (there is ink, but no digit), "blank" or "unreadable".
+        reading: None if the page is unreadable. Boxes are in pixels of the whole picture.
+        size: width and height of the picture in pixels, after it was turned upright.
+        crops: a small JPEG file of each line, or of the page if it has no line; empty if they were
+            not asked for.
     """
 
     reading: Reading | None = None
@@ -66,13 +63,13 @@ class ReadingRow(PageRow):
 
 @dataclass(frozen=True)
 class LineRow:
-    """A row of a table: a line, or a page without one.
+    """A row of a table: one line, or a page without lines.
 
     Attributes:
-        row: of the page.
-        number: of the line, from 1; None where the page has no line.
-        line: None where the page has none.
-        status: "read", "unsure", or the page's.
+        row: the row of the page.
+        number: the number of the line, from 1; None if the page has no line.
+        line: the line; None if the page has no line.
+        status: "read", "unsure", or the status of the page.
         crop: a JPEG file, or empty.
     """
 
@@ -84,12 +81,12 @@ class LineRow:
 
     @property
     def text(self) -> str:
-        """What was read, or nothing where that is unsure."""
+        """The text that was read, or an empty text if it is unsure."""
         return self.line.text if self.line and self.status == "read" else ""
 
     @property
     def name(self) -> str:
-        """The path, and the page and the line where there are several."""
+        """The path, with the page and the line if there are several."""
         reading = self.row.reading
         if self.number is None or reading is None or len(reading.lines) < 2:
             return self.row.name
@@ -97,7 +94,7 @@ class LineRow:
 
 
 def lines_of(row: ReadingRow, *, at_least: float = 0.0) -> list[LineRow]:
-    """The lines of a page, one at least; less sure than ``at_least`` is "unsure"."""
+    """The lines of a page, at least one. A line is "unsure" below a confidence of ``at_least``."""
     lines = row.reading.lines if row.reading else ()
     crops = row.crops or (b"",) * max(1, len(lines))
     if not lines:
@@ -108,62 +105,63 @@ def lines_of(row: ReadingRow, *, at_least: float = 0.0) -> list[LineRow]:
     ]
 
 
-# Read --------------------------------------------------------------------------------------------
+# Read
 
 
 def reading_rows_of(
-    path: str,
-    *,
-    explained: Explained | None = None,
-    crops: bool = False,
-    model: LeNet5 | None = None,
-    digits: int | None = None,
+    picture: Picture, *, explained: Explained | None = None, **options: Any
 ) -> list[ReadingRow]:
-    """The rows of a file, one a page; how each was read is added to ``explained``.
+    """The rows of a file, one per page.
 
     Args:
-        path: of a file, or `STDIN`.
-        explained: takes the name of each page read, its picture and its reading.
-        crops: whether to cut out the lines, for a review sheet.
-        model: as for `read`.
-        digits: as for `read`.
+        picture: what to read; the path may be `STDIN`.
+        explained: a list to which the name, the picture and the reading of each page are added.
+        options: ``crops``, whether to cut out the lines for a review sheet; ``model`` and
+            ``digits``, as for `read`.
     """
+    return answers_to(picture, partial(_row, explained=explained, **options), ReadingRow)
 
-    def row(number: int, page: Image.Image) -> ReadingRow:
-        from PIL import Image
 
-        from lenet_digits.reading.numbers import Reading, read, scaled
-        from lenet_digits.reading.page_ink import PAGE_SIZE
-        from lenet_digits.reading.pictures import NoInkError
-        from lenet_digits.reading.pictures import read as read_picture
+def _row(
+    path: str,
+    number: int,
+    page: Image.Image,
+    *,
+    explained: Explained | None,
+    crops: bool = False,
+    **options: Any,
+) -> ReadingRow:
+    from PIL import Image
 
-        width, height = page.size
-        page.draft("RGB", (PAGE_SIZE, PAGE_SIZE))  # JPEG: decode at a fraction of the size
-        try:
-            picture = read_picture(page, fine_size=PAGE_SIZE)
-        except NoInkError:
-            return ReadingRow(path, number, "blank", NO_DIGITS["blank"], reading=Reading())
-        reading = read(Image.fromarray(picture), digits=digits, model=model)
-        if (width > height) != (picture.shape[1] > picture.shape[0]):  # the camera lay on its side
-            width, height = height, width
-        if reading.turned in (90, 270):
-            width, height = height, width
-        picture = _turned(picture, reading.turned)
-        if explained is not None:
-            title = Path(path).name + (f", page {number}" if number > 1 else "")
-            explained.append((printable(title), *_small(picture, reading)))
-        status = "read" if reading.lines else "no_digits" if reading.marks else "blank"
-        return ReadingRow(
-            path,
-            number,
-            status,
-            NO_DIGITS.get(status, ""),
-            reading=scaled(reading, width / picture.shape[1]),
-            size=(width, height),
-            crops=tuple(_crops(picture, reading)) if crops else (),
-        )
+    from lenet_digits.reading.numbers import Reading, read, scaled
+    from lenet_digits.reading.page_ink import PAGE_SIZE
+    from lenet_digits.reading.pictures import NoInkError
+    from lenet_digits.reading.pictures import read as read_picture
 
-    return answers_to(path, row, ReadingRow)
+    width, height = page.size
+    page.draft("RGB", (PAGE_SIZE, PAGE_SIZE))  # JPEG: decode at a fraction of the size
+    try:
+        picture = read_picture(page, fine_size=PAGE_SIZE)
+    except NoInkError:
+        return ReadingRow(path, number, "blank", NO_DIGITS["blank"], reading=Reading())
+    reading = read(Image.fromarray(picture), **options)
+    if (width > height) != (picture.shape[1] > picture.shape[0]):  # the EXIF data turned it
+        width, height = height, width
+    if reading.turned in (90, 270):
+        width, height = height, width
+    picture = _turned(picture, reading.turned)
+    if explained is not None:
+        explained.append((title_of(path, number), *_small(picture, reading)))
+    status = "read" if reading.lines else "no_digits" if reading.marks else "blank"
+    return ReadingRow(
+        path,
+        number,
+        status,
+        NO_DIGITS.get(status, ""),
+        reading=scaled(reading, width / picture.shape[1]),
+        size=(width, height),
+        crops=tuple(_crops(picture, reading)) if crops else (),
+    )
 
 
 def _turned(picture: Bytes, degrees: int) -> Bytes:
@@ -174,7 +172,7 @@ def _turned(picture: Bytes, degrees: int) -> Bytes:
 
 
 def _small(picture: Bytes, reading: Reading) -> tuple[Bytes, Reading]:
-    """A picture and its reading, small enough to be kept."""
+    """The picture and its reading, reduced to at most `EXPLAINED_SIDE` pixels."""
     import cv2
     import numpy as np
 
@@ -188,7 +186,7 @@ def _small(picture: Bytes, reading: Reading) -> tuple[Bytes, Reading]:
 
 
 def _crops(picture: Bytes, reading: Reading) -> Iterator[bytes]:
-    """A small JPEG file of each line, or of the whole picture where there is none."""
+    """A small JPEG file of each line, or of the whole picture if there is no line."""
     high, wide = picture.shape[:2]
     for left, top, right, bottom in [line.box for line in reading.lines] or [(0, 0, wide, high)]:
         margin = round(CROP_MARGIN * (bottom - top))
@@ -198,7 +196,7 @@ def _crops(picture: Bytes, reading: Reading) -> Iterator[bytes]:
 
 
 def _jpeg(pixels: Bytes) -> bytes:
-    """Pixels, (H, W, 3), as a JPEG file of `CROP_BYTES` at most."""
+    """Pixels of shape (H, W, 3) as a JPEG file of at most `CROP_BYTES`."""
     from PIL import Image
 
     picture = Image.fromarray(pixels)
@@ -214,11 +212,11 @@ def _jpeg(pixels: Bytes) -> bytes:
         factor *= 0.8
 
 
-# Write -------------------------------------------------------------------------------------------
+# Write
 
 
 def write_table(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.0) -> None:
-    """Confidence, text and path of each line; the path last, as its length is not known."""
+    """Write the confidence, the text and the path of each line."""
     from lenet_digits.reading.prediction import percent
 
     heading = "confidence  text              picture\n"
@@ -235,27 +233,22 @@ def write_table(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0
 
 
 def write_json(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.0) -> None:
-    """One array, an object a page, in a line of its own: as good for ``jq`` as for ``grep``."""
-    separator = "["
-    for row in rows:
-        values: dict[str, Any] = {
-            "path": row.path,
-            "page": row.page,
-            "status": row.status,
-            "error": row.error,
-        }
-        if row.reading is not None:
-            values |= row.reading.to_dict()
-            for line, shown in zip(values["lines"], lines_of(row, at_least=at_least), strict=False):
-                line |= {"text": shown.text, "status": shown.status}
-            values["text"] = "\n".join(line["text"] for line in values["lines"])
-        file.write(f"{separator}\n{json.dumps(values)}")
-        separator = ","
-    file.write("[]\n" if separator == "[" else "\n]\n")
+    """Write an array of objects, one object per page."""
+    write_array((_values(row, at_least) for row in rows), file)
+
+
+def _values(row: ReadingRow, at_least: float) -> dict[str, Any]:
+    values = page_values(row)
+    if row.reading is not None:
+        values |= row.reading.to_dict()
+        for line, shown in zip(values["lines"], lines_of(row, at_least=at_least), strict=False):
+            line |= {"text": shown.text, "status": shown.status}
+        values["text"] = "\n".join(line["text"] for line in values["lines"])
+    return values
 
 
 def write_csv(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.0) -> None:
-    """A line for each line, under a line of names; text stays text in a spreadsheet."""
+    """Write a row for each line, below a row of names. Text stays text in a spreadsheet."""
     file.write(csv_line(COLUMNS))
     for row in rows:
         for line in lines_of(row, at_least=at_least):
@@ -263,9 +256,9 @@ def write_csv(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.0
 
 
 def write_cells(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0.0) -> None:
-    """CSV with a line for each cell of a printed grid, blank ones too; rows and columns from 1.
+    """Write CSV with a row for each cell of a printed grid, also for blank cells.
 
-    A cell's confidence is that of its line, which is right only if the cell is.
+    Rows and columns of the grid count from 1. A cell has the confidence of its line.
     """
     file.write(csv_line(CELL_COLUMNS))
     for row in rows:
@@ -287,7 +280,7 @@ def write_cells(rows: Iterable[ReadingRow], file: TextIO, *, at_least: float = 0
 
 
 def _confidence(cell: Cell, reading: Reading) -> float | None:
-    """The confidence of the line that has a digit in the cell, the least if several; or None."""
+    """The least confidence of the lines that have a digit in the cell; None without a digit."""
     left, top, right, bottom = cell.box
     inside = [
         line.confidence
@@ -300,7 +293,7 @@ def _confidence(cell: Cell, reading: Reading) -> float | None:
 
 
 def cells_of(line: LineRow) -> tuple[Any, ...]:
-    """The values of `COLUMNS`. The box counts in the picture as its file shows it."""
+    """The values of `COLUMNS`. The box is in pixels of the picture as the file shows it."""
     row = line.row
     confidence = line.line.confidence if line.line else None
     box = (
@@ -314,20 +307,13 @@ def cells_of(line: LineRow) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def csv_line(cells: Iterable[Any]) -> str:
-    """Cells as a line of a CSV file; all text is quoted, as `tables.write_csv` does."""
-    file = io.StringIO()
-    csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerow(cells)
-    return file.getvalue()
-
-
 def text_cell(text: str) -> str:
-    """A text as a cell that no spreadsheet changes: 007 becomes ``="007"``, a formula for text."""
+    """A text as a cell that no spreadsheet changes: 007 becomes the formula ``="007"``."""
     return text if PLAIN_TEXT.fullmatch(text) else '="' + text.replace('"', '""') + '"'
 
 
 def _unturned(box: Box, degrees: int, size: tuple[int, int]) -> Box:
-    """A box in the picture that was turned to this size, as one in the picture before that."""
+    """The box in the original picture of a box in the picture that was turned to this size."""
     left, top, right, bottom = box
     width, height = size
     if degrees == 90:

@@ -1,4 +1,4 @@
-"""What `predict` and `read` share: their options, the files to write, and rows in order."""
+"""The parts that `predict` and `read` share: options, files to write, and rows in order."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ import contextlib
 import io
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
-from lenet_digits.cli.console import whole_number
+from lenet_digits.cli import signals
+from lenet_digits.cli.console import add_weights, complain, number_in
 from lenet_digits.cli.folders import same_file
+from lenet_digits.cli.rows import STDIN, Answer, Picture
 from lenet_digits.storage.files import written_atomically
 
 T = TypeVar("T")
+Writer = Callable[..., None]  # writes rows to a file
 
-EXPLAINED = 20  # pictures that --explain draws at most
-MANY = 50  # pictures from which on it pays to start a process for each core
+EXPLAINED = 20  # most pictures that --explain draws
+MANY = 50  # from this number of pictures on, a process for each core is worth its start
 DRAWN = ("--explain", "--inside")  # the options whose files Matplotlib draws
-FIGURES = {  # what every figure that Matplotlib writes holds, by the suffix of its name
+FIGURES = {  # bytes that every figure by Matplotlib contains, by the suffix of its name
     ".png": b"Software\0Matplotlib",
     ".pdf": b"/Producer (Matplotlib",
     ".svg": b"<dc:title>Matplotlib",
 }
 
-Picture = str | tuple[str, Exception]  # a file, or a folder with the reason why it gives none
 
+def add_options(parser: argparse.ArgumentParser, **forms: tuple[Writer, str]) -> None:
+    """Add the options that both commands have.
 
-def add_pictures(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name the pictures."""
+    Args:
+        parser: the parser of the command.
+        forms: the forms of the answers; by name, the function that writes the form, and its help.
+    """
     parser.add_argument(
         "paths",
         metavar="PATH",
@@ -42,27 +48,33 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recursive", action="store_true", help="look into the folders of a folder as well"
     )
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a file for the answers."""
+    group = parser.add_mutually_exclusive_group()
+    for name, (write, text) in forms.items():
+        group.add_argument(f"--{name}", dest="write", action="store_const", const=write, help=text)
     parser.add_argument(
         "--output", metavar="FILE", type=Path,
         help="write the answers to this file, in the form that its name ends in (.csv, .json, "
         ".txt) unless --csv or --json is given; it appears whole or not at all",
     )  # fmt: skip
-
-
-def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the number of processes."""
     parser.add_argument(
-        "--jobs", metavar="N", type=whole_number(1),
+        "--jobs", metavar="N", type=number_in(int, 1),
         help=f"read in N processes (default: one for each core from {MANY} pictures on, else 1)",
     )  # fmt: skip
+    add_weights(parser)
+
+
+def writer_for(output: Path | None, write: Writer | None, writers: dict[str, Writer]) -> Writer:
+    """The function that writes the answers: the user's choice, or by the suffix of the file."""
+    write = write or writers.get(output.suffix.lower() if output else ".txt")
+    if write is None:
+        raise ValueError(
+            f"--output {output} must end in .csv, .json or .txt, or give --csv or --json."
+        )
+    return write
 
 
 def check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None]) -> None:
-    """Refuse to write over a picture or twice to one file, before any work is done."""
+    """Refuse to overwrite a picture, or to write two results to one file."""
     named = [picture for picture in pictures if isinstance(picture, str)]
     given = {option: target for option, target in targets.items() if target is not None}
     for option, target in given.items():
@@ -75,12 +87,12 @@ def check_targets(pictures: Sequence[Picture], targets: dict[str, Path | None]) 
             continue
         if any(same_file(target, picture) for picture in named):
             raise ValueError(f"{option} {target} would overwrite a picture that is to be read.")
-        if target.is_file():  # `--explain *.png` takes the first for itself
+        if target.is_file():  # `--explain *.png` names the first picture
             _check_content(option, target)
 
 
 def _check_content(option: str, target: Path) -> None:
-    """Refuse to write over a file that cannot be from an earlier command; an empty one may go."""
+    """Refuse to overwrite a file that no earlier command wrote, unless it is empty."""
     from lenet_digits.reading.pictures import read_file
 
     content = read_file(target)
@@ -98,7 +110,7 @@ def _check_content(option: str, target: Path) -> None:
 
 
 def _is_text(content: bytes) -> bool:
-    """Whether bytes are UTF-8, as the answers are. The last character may be cut off."""
+    """Whether the bytes are UTF-8, as answers are. The last character may be incomplete."""
     try:
         return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(content)
     except UnicodeDecodeError:
@@ -106,7 +118,7 @@ def _is_text(content: bytes) -> bool:
 
 
 def _is_picture(content: bytes) -> bool:
-    """Whether bytes are a picture: some formats are text."""
+    """Whether the bytes are a picture. Some picture formats are text."""
     from lenet_digits.reading.pictures import UnreadableImageError, open_local
 
     try:
@@ -115,9 +127,53 @@ def _is_picture(content: bytes) -> bool:
         return False
 
 
+def write_answers(
+    write: Callable[[Iterator[Answer], TextIO], None],
+    read: Callable[..., list[Answer]],
+    pictures: Sequence[Picture],
+    *,
+    output: Path | None,
+    jobs: int | None,
+    explained: list[Any] | None,
+    see: Callable[[Answer], None],
+) -> None:
+    """Read the pictures and write their rows, in order.
+
+    Unreadable pages are also reported on standard error.
+
+    Args:
+        write: writes rows to an open file.
+        read: gives the rows of one picture; it must be possible to pickle it.
+        pictures: the pictures to read.
+        output: the file for the answers, which appears whole or not at all; None for standard
+            output.
+        jobs: the number of processes. By default one process reads a few pictures, and one process
+            for each core reads many.
+        explained: a list that ``read`` fills, as its argument ``explained``, for the first
+            `EXPLAINED` pictures; this process reads them. None if nothing is to be explained.
+        see: is called with every row before it is written.
+    """
+    if STDIN in pictures or (jobs is None and len(pictures) < MANY):
+        jobs = 1
+
+    def rows() -> Generator[Answer]:
+        found = _read_all(read, pictures, jobs=jobs, explained=explained)
+        if output or not sys.stdout.isatty():  # a bar would disturb answers on a terminal
+            found = _with_bar(found, len(pictures))
+        for some in found:
+            signals.check()
+            for row in some:
+                if row.status == "unreadable":
+                    complain(f"{row.name}: {row.error}")
+                see(row)
+                yield row
+
+    with _destination(output) as file, contextlib.closing(rows()) as answers:
+        write(answers, file)
+
+
 @contextlib.contextmanager
-def destination(output: Path | None) -> Iterator[TextIO]:
-    """Where the answers go: standard output, or a file that appears whole or not at all."""
+def _destination(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
@@ -131,22 +187,13 @@ def destination(output: Path | None) -> Iterator[TextIO]:
             text.detach()
 
 
-def rows_in_order(
-    read: Callable[..., list[T]],
+def _read_all(
+    read: Callable[..., list[Answer]],
     pictures: Sequence[Picture],
     *,
     jobs: int | None,
     explained: list[Any] | None,
-) -> Iterator[list[T]]:
-    """The rows of each picture, in order, read by this process or by several.
-
-    Args:
-        read: gives the rows of a picture; can be pickled.
-        pictures: to read.
-        jobs: how many processes; by default, one for each core.
-        explained: what ``read`` is given, as ``explained``, for the first `EXPLAINED` pictures,
-            which this process reads; None where nothing is to be explained.
-    """
+) -> Iterator[list[Answer]]:
     here = len(pictures) if jobs == 1 else EXPLAINED if explained is not None else 0
     for number, picture in enumerate(pictures[:here]):
         yield read(picture, explained=explained if number < EXPLAINED else None)
@@ -156,27 +203,24 @@ def rows_in_order(
         yield from map_in_processes(read, pictures[here:], jobs=jobs)
 
 
-def watched(rows: Iterator[list[T]], pictures: Sequence[Picture]) -> Iterator[list[T]]:
-    """With a progress bar, if there are many and standard error is a terminal."""
-    if len(pictures) < MANY or not sys.stderr.isatty():
+def _with_bar(rows: Iterator[T], count: int) -> Iterator[T]:
+    """Show a progress bar if there are many pictures and standard error is a terminal."""
+    if count < MANY or not sys.stderr.isatty():
         return rows
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:  # the light installation shows no bar
         return rows
-
-    shown: Iterator[list[T]] = iter(
-        tqdm(rows, total=len(pictures), unit=" pictures", dynamic_ncols=True)
-    )
+    shown: Iterator[T] = iter(tqdm(rows, total=count, unit=" pictures", dynamic_ncols=True))
     return shown
 
 
 def left_aside_in_words(left_aside: Counter[str]) -> str:
-    """What was left out of the folders, and how to have it read; empty where nothing was."""
+    """A sentence about files that were left out of folders, and how to read them; or ""."""
     words = ""
     if left_aside:
         kinds = [f"{n:,} {kind}{'s' * (n > 1)}" for kind, n in left_aside.items()]
-        words += f" Left aside: {', '.join(kinds)}."
+        words += f" Left out: {', '.join(kinds)}."
     if left_aside["HEIC photo"]:
         words += ' To read HEIC photos: pip install "lenet-digits[heic]".'
     if left_aside["PDF"]:

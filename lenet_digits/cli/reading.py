@@ -1,56 +1,29 @@
-"""``read``: the numbers in pictures as a table, JSON, CSV, a figure or a sheet for review."""
+"""The command ``read``: writes numbers as a table, JSON or CSV, a figure or a review sheet."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import functools
-import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lenet_digits.cli import signals
+from lenet_digits.cli import lines
+from lenet_digits.cli import pictures as shared
 from lenet_digits.cli.console import (
     FAILED,
     add_command,
-    add_weights,
     complain,
     figure_path,
-    share,
-    whole_number,
+    number_in,
+    path_ending,
 )
 from lenet_digits.cli.folders import pictures_in
-from lenet_digits.cli.lines import (
-    LineRow,
-    ReadingRow,
-    lines_of,
-    reading_rows_of,
-    write_cells,
-    write_csv,
-    write_json,
-    write_table,
-)
-from lenet_digits.cli.pictures import (
-    EXPLAINED,
-    MANY,
-    Picture,
-    add_jobs,
-    add_output,
-    add_pictures,
-    check_targets,
-    destination,
-    left_aside_in_words,
-    rows_in_order,
-    watched,
-)
-from lenet_digits.cli.rows import STDIN, failed
 
 if TYPE_CHECKING:
     from lenet_digits.cli.lines import Explained
 
-WRITERS = {".csv": write_csv, ".json": write_json, ".txt": write_table}
+WRITERS = {".csv": lines.write_csv, ".json": lines.write_json, ".txt": lines.write_table}
 
 
 def add_read(commands: Any) -> None:
@@ -59,60 +32,52 @@ def add_read(commands: Any) -> None:
         commands,
         "read",
         "read the numbers in pictures: lines, pages, forms",
-        "Every line of digits has a row; every picture, and every page of a TIFF or a PDF, has one "
-        "at least. In a text, a space is a gap, and · is ink that is not a digit. Exit code: 0; "
-        "1 if a picture could not be read (a blank one counts as read, and so does one without "
-        "digits); 2 for bad usage.",
+        "Every line of digits has a row. Every picture, and every page of a TIFF or a PDF, has at "
+        "least one row. In a text, a space is a gap, and · is ink that is not a digit. Exit code: "
+        "0; 1 if a picture could not be read (blank pictures and pictures without digits can be "
+        "read); 2 for bad usage.",
     )
-    add_pictures(parser)
+    shared.add_options(
+        parser,
+        json=(
+            lines.write_json,
+            "an array of objects, one per page, with every digit, mark, alternative and cell",
+        ),
+        csv=(
+            lines.write_csv,
+            'a table for spreadsheets; a number that they would change is written as ="007"',
+        ),
+        cells=(
+            lines.write_cells,
+            "as --csv, with a row for each cell of a printed grid, blank ones too",
+        ),
+    )
     parser.add_argument(
-        "--digits", metavar="N", type=whole_number(1),
-        help="how many digits each line has, if that is known",
+        "--digits", metavar="N", type=number_in(int, 1),
+        help="number of digits in each line, if it is known",
     )  # fmt: skip
     parser.add_argument(
-        "--at-least", metavar="SHARE", type=share,
-        help="leave a text empty where the confidence is below this, say 0.99",
+        "--at-least", metavar="SHARE", type=number_in(float, 0, 1),
+        help="leave a text empty if its confidence is lower than this, for example 0.99",
     )  # fmt: skip
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json", dest="write", action="store_const", const=write_json,
-        help="an array of objects, one a page, with every digit, mark, alternative and cell",
-    )  # fmt: skip
-    form.add_argument(
-        "--csv", dest="write", action="store_const", const=write_csv,
-        help='a table for spreadsheets; a number that they would change is written as ="007"',
-    )  # fmt: skip
-    form.add_argument(
-        "--cells", dest="write", action="store_const", const=write_cells,
-        help="as --csv, with a row for each cell of a printed grid, blank ones too",
-    )  # fmt: skip
-    add_output(parser)
     parser.add_argument(
         "--explain", metavar="FILE", type=figure_path,
         help="draw the lines, cuts, digits and marks over each picture (at most "
-        f"{EXPLAINED} of them)",
+        f"{shared.EXPLAINED} of them)",
     )  # fmt: skip
     parser.add_argument(
-        "--review", metavar="FILE", type=_sheet_path,
+        "--review", metavar="FILE", type=path_ending(".html", ".htm"),
         help="write a page for the browser on which a person checks the lines, the doubtful ones "
         "first, and saves the corrected table as CSV",
     )  # fmt: skip
-    add_jobs(parser)
-    add_weights(parser)
     parser.set_defaults(run=_read)
-
-
-def _sheet_path(name: str) -> Path:
-    if Path(name).suffix.lower() not in (".html", ".htm"):
-        raise argparse.ArgumentTypeError(f"{name!r} must end in .html")
-    return Path(name)
 
 
 def _read(
     paths: Sequence[str],
     *,
     recursive: bool = False,
-    write: Callable[..., None] | None = None,
+    write: shared.Writer | None = None,
     at_least: float = 0.0,
     output: Path | None = None,
     explain: Path | None = None,
@@ -122,39 +87,30 @@ def _read(
     **options: Any,
 ) -> int:
     left_aside: Counter[str] = Counter()
-    pictures: list[Picture] = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
-    check_targets(pictures, {"--output": output, "--explain": explain, "--review": review})
-    if STDIN in pictures or (jobs is None and len(pictures) < MANY):
-        jobs = 1
+    pictures = list(pictures_in(paths, recursive=recursive, left_aside=left_aside))
+    shared.check_targets(pictures, {"--output": output, "--explain": explain, "--review": review})
     if weights is not None:
         options["model"] = _model(weights)
-    if write is None:
-        write = WRITERS.get(output.suffix.lower() if output else ".txt")
-    if write is None:
-        raise ValueError(
-            f"--output {output} must end in .csv, .json or .txt, or give --csv or --json."
-        )
     explained: Explained = []
-    lines: list[LineRow] = []
+    for_review: list[lines.LineRow] = []
     counts: Counter[str] = Counter()
 
-    def rows() -> Generator[ReadingRow]:
-        read = functools.partial(_rows, crops=review is not None, **options)
-        found = rows_in_order(read, pictures, jobs=jobs, explained=explained if explain else None)
-        for some in found if output is None and sys.stdout.isatty() else watched(found, pictures):
-            signals.check()
-            for row in some:
-                its_lines = lines_of(row, at_least=at_least)
-                counts.update(line.status for line in its_lines)
-                counts["pages"] += row.status == "read"
-                if review:
-                    lines.extend(its_lines)
-                if row.status == "unreadable":
-                    complain(f"{row.name}: {row.error}")
-                yield row
+    def count(row: lines.ReadingRow) -> None:
+        its_lines = lines.lines_of(row, at_least=at_least)
+        counts.update(line.status for line in its_lines)
+        counts["pages"] += row.status == "read"
+        if review:
+            for_review.extend(its_lines)
 
-    with destination(output) as file, contextlib.closing(rows()) as answers:
-        write(answers, file, at_least=at_least)
+    shared.write_answers(
+        partial(shared.writer_for(output, write, WRITERS), at_least=at_least),
+        partial(lines.reading_rows_of, crops=review is not None, **options),
+        pictures,
+        output=output,
+        jobs=jobs,
+        explained=explained if explain else None,
+        see=count,
+    )
     if explain and explained:
         from lenet_digits.figures import plot_reading, save_figure
 
@@ -162,34 +118,29 @@ def _read(
     if review:
         from lenet_digits.cli.review import write_sheet
 
-        write_sheet(lines, review)
-    if sum(counts[status] for status in counts if status != "pages") > 1 or left_aside or at_least:
-        complain(_in_words(counts, at_least) + left_aside_in_words(left_aside))
+        write_sheet(for_review, review)
+    if counts.total() - counts["pages"] > 1 or left_aside or at_least:
+        complain(_in_words(counts, at_least) + shared.left_aside_in_words(left_aside))
     return FAILED if counts["unreadable"] else 0
 
 
 def _model(weights: str) -> Any:
-    """The model with these weights, if `read` takes it."""
+    """The model with these weights. Raises ValueError if `read` refuses it."""
     from PIL import Image
 
-    from lenet_digits.model import load_model  # and with it torch
+    from lenet_digits.model import load_model  # this imports torch
     from lenet_digits.reading.numbers import read
 
     model = load_model(weights)
-    read(Image.new("L", (8, 8), 255), model=model)  # what it refuses, it refuses here, once
+    blank = Image.new("L", (8, 8), 255)
+    read(blank, model=model)  # so that it is refused once, not for every picture
     return model
-
-
-def _rows(picture: Picture, **options: Any) -> list[ReadingRow]:
-    if isinstance(picture, str):
-        return reading_rows_of(picture, **options)
-    return [failed(*picture, kind=ReadingRow)]
 
 
 def _in_words(counts: Counter[str], at_least: float) -> str:
     """How many lines were read, and how many pictures had none."""
-    lines = counts["read"] + counts["unsure"]
-    words = f"{lines:,} line{'s' * (lines != 1)} on {counts['pages']:,} "
+    count = counts["read"] + counts["unsure"]
+    words = f"{count:,} line{'s' * (count != 1)} on {counts['pages']:,} "
     words += f"page{'s' * (counts['pages'] != 1)}"
     if at_least:
         words += f" ({counts['unsure']:,} left empty, below {100 * at_least:g} %)"

@@ -48,7 +48,7 @@ function add(line, index) {
   const label = element("label", {}, note, line.field);
   const picture = line.crop
     ? element("img", { src: `data:image/jpeg;base64,${line.crop}`, alt: line.name, loading: "lazy" })
-    : element("span", { className: "none" }, line.error || "There is no room for its picture here.");
+    : element("span", { className: "none" }, line.error || "The sheet has no space for its picture.");
   const choices = line.choices.map((one) => choice(line, one));
   const name = element("span", { className: "name" }, line.name);
   line.item = element("li", {}, name, picture, element("div", {}, label, ...choices));

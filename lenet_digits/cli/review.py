@@ -1,4 +1,4 @@
-"""Writes a review sheet: one page for the browser, without network, to check and correct lines."""
+"""Writes a review sheet: one offline page for the browser, to check and correct lines."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from lenet_digits.cli.console import printable
-from lenet_digits.cli.lines import COLUMNS, LineRow, cells_of, csv_line
+from lenet_digits.cli.lines import COLUMNS, LineRow, cells_of
+from lenet_digits.cli.tables import csv_line
 from lenet_digits.storage.files import write_atomically
 
 HERE = Path(__file__).parent
-MAX_BYTES = 5_000_000  # of a sheet; beyond that, the surest lines come without their pictures
-DOUBTFUL = 0.99  # confidence below which a line is marked on the sheet
-WORTH_SHOWING = 0.001  # confidence of another reading; less is shown as "< 0.1 %"
-# Where pages without a line stand among the lines, which are sorted by confidence.
+MAX_BYTES = 5_000_000  # of a sheet; if it is larger, the surest lines have no pictures
+DOUBTFUL = 0.99  # a line with less confidence is marked on the sheet
+WORTH_SHOWING = 0.001  # least confidence of an alternative; less would show as "< 0.1 %"
+# Pages without lines are sorted among the lines as if this were their confidence.
 PLACE = {"unreadable": 0.0, "no_digits": 0.5, "blank": 1.0}
 
 
 def write_sheet(lines: Sequence[LineRow], path: Path) -> None:
-    """Write the sheet of these lines; it appears whole or not at all."""
+    """Write the sheet of these lines. It appears whole or not at all."""
     write_atomically(path, sheet_of(lines, f"{path.stem}.csv"))
 
 
 def sheet_of(lines: Sequence[LineRow], file: str) -> bytes:
-    """The sheet as HTML, in UTF-8; ``file`` is the name under which it saves its table."""
+    """The sheet as HTML in UTF-8; it saves its table under the name ``file``."""
     script = (HERE / "review.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -35,7 +36,7 @@ def sheet_of(lines: Sequence[LineRow], file: str) -> bytes:
         "'; base-uri 'none'; form-action 'none'"
     )
     template = (HERE / "review.html").read_text(encoding="utf-8")
-    # The data come last: nothing is looked for in them.
+    # The data are inserted last, so that nothing in them is replaced.
     before, after = template.replace("@policy@", policy).replace("@script@", script).split("@data@")
     shown = sorted(enumerate(lines), key=lambda item: _doubt(item[1]))
     entries = [_entry(line) | {"place": place} for place, line in shown]
@@ -58,7 +59,7 @@ def _doubt(line: LineRow) -> float:
 
 
 def _entry(line: LineRow) -> dict[str, Any]:
-    """What the sheet needs of a line, but for its place and its picture."""
+    """What the sheet needs to know of a line, except its place and its picture."""
     from lenet_digits.reading.prediction import percent
 
     read = line.line
@@ -83,5 +84,5 @@ def _entry(line: LineRow) -> dict[str, Any]:
 
 
 def _json(data: Any) -> str:
-    """JSON that can stand inside a script element, with any names in it: ASCII, no "<"."""
+    """JSON that is safe in a script element with any names in it: ASCII without "<"."""
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

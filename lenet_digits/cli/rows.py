@@ -1,10 +1,11 @@
-"""Reads picture files into rows: one for every page, whether or not it could be read."""
+"""Reads picture files into rows for `predict`: one row for every page, readable or not."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,22 +20,24 @@ if TYPE_CHECKING:
 
     Explained = list[tuple[str, CanvasSteps, Prediction]]
 
+Picture = str | tuple[str, Exception]  # a file, or a folder and the reason why it gives no file
+
 STDIN = "-"
-MAX_PAGES = 1000  # of a TIFF or a PDF: a file of 64 MiB could name millions of empty ones
+MAX_PAGES = 1000  # of a TIFF or a PDF: a file of 64 MiB could name millions of empty pages
 SUBFILE_TYPE = 254  # the tag NewSubfileType of TIFF 6.0
-SMALLER_COPY, MASK = 1, 4  # its bits for pages that only repeat another page, or cut it out
+SMALLER_COPY, MASK = 1, 4  # bits of that tag: the page repeats another page, or is its mask
 
 
 @dataclass(frozen=True)
 class PageRow:
-    """What became of one page of one file.
+    """The result for one page of one file.
 
     Attributes:
-        path: of the file, as it was named.
-        page: of the file, from 1.
+        path: the path of the file, as the user typed it.
+        page: the number of the page in the file, from 1.
         status: "blank", "unreadable" or an answer.
-        error: what is wrong with a blank or unreadable page, as a sentence; else empty.
-        one_of_many: whether the file has further pages.
+        error: a sentence that says what is wrong with a blank or unreadable page, else "".
+        one_of_many: whether the file has other pages too.
     """
 
     path: str
@@ -45,18 +48,18 @@ class PageRow:
 
     @property
     def name(self) -> str:
-        """The path, and the page if there are several; it may hold any character."""
+        """The path, with the page if there are several. It may contain any character."""
         return f"{self.path} (page {self.page})" if self.one_of_many else self.path
 
 
 @dataclass(frozen=True)
 class Row(PageRow):
-    """The answer of `predict` to one page.
+    """The answer of `predict` for one page.
 
     Attributes:
-        status: "digit", "not_a_digit", "unknown" (a digit or not: the weights never saw a
-            non-digit), "blank" or "unreadable".
-        prediction: of a page that is neither blank nor unreadable.
+        status: "digit", "not_a_digit", "unknown" (the weights never saw a non-digit, so they cannot
+            tell), "blank" or "unreadable".
+        prediction: None if the page is blank or unreadable.
     """
 
     prediction: Prediction | None = None
@@ -65,49 +68,49 @@ class Row(PageRow):
 Answer = TypeVar("Answer", bound=PageRow)
 
 
-def rows_of(path: str, *, explained: Explained | None = None, **options: Any) -> list[Row]:
-    """The rows of a file, one a page; how each was read is added to ``explained``.
+def rows_of(picture: Picture, *, explained: Explained | None = None, **options: Any) -> list[Row]:
+    """The rows of a file, one per page.
 
     Args:
-        path: of a file, or `STDIN`.
-        explained: takes the name, the steps to the canvas and the prediction of each page read.
+        picture: what to read; the path may be `STDIN`.
+        explained: a list to which the name, the steps to the canvas and the prediction of each page
+            are added.
         options: ``model`` and ``method``, as for `predict`.
     """
-
-    def row(number: int, page: Image.Image) -> Row:
-        return _row(path, number, page, explained, **options)
-
-    return answers_to(path, row, Row)
+    return answers_to(picture, partial(_row, explained=explained, **options), Row)
 
 
 def answers_to(
-    path: str, answer: Callable[[int, Image.Image], Answer], kind: type[Answer]
+    picture: Picture, answer: Callable[[str, int, Image.Image], Answer], kind: type[Answer]
 ) -> list[Answer]:
-    """What ``answer`` gives for every page of a file; for a page that cannot be read, the reason.
+    """The row of every page of a file. The row of an unreadable page contains the reason.
 
     Args:
-        path: of a file, or `STDIN`.
-        answer: takes the number of a page, from 1, and the page, undecoded.
+        picture: what to read; the path may be `STDIN`.
+        answer: gives the row of a page, from the path, the page number (from 1) and the page, which
+            is not decoded yet.
         kind: the class of the rows.
     """
+    if not isinstance(picture, str):
+        return [_failed(*picture, kind=kind)]
     rows: list[Answer] = []
     pages: Iterator[Image.Image] | None = None
     while True:
         number = len(rows) + 1
         try:
-            pages = pages_of(path) if pages is None else pages
+            pages = pages_of(picture) if pages is None else pages
             page = next(pages, None)
             if page is None:
                 break
-            rows.append(answer(number, page))
+            rows.append(answer(picture, number, page))
         except (OSError, ValueError) as error:
-            rows.append(failed(path, error, page=number, kind=kind))
+            rows.append(_failed(picture, error, page=number, kind=kind))
             if pages is None:
                 break
     return [replace(row, one_of_many=True) for row in rows] if len(rows) > 1 else rows
 
 
-def failed(path: str, error: Exception, *, page: int = 1, kind: type[Answer]) -> Answer:
+def _failed(path: str, error: Exception, *, page: int = 1, kind: type[Answer]) -> Answer:
     """The row of a page that has no answer."""
     from lenet_digits.reading.pictures import NoInkError
 
@@ -115,12 +118,17 @@ def failed(path: str, error: Exception, *, page: int = 1, kind: type[Answer]) ->
     return kind(path, page, status, getattr(error, "strerror", None) or str(error))
 
 
+def title_of(path: str, page: int) -> str:
+    """The name of a page in a figure."""
+    return printable(Path(path).name + (f", page {page}" if page > 1 else ""))
+
+
 def _row(
     path: str,
     number: int,
     page: Image.Image,
-    explained: Explained | None,
     *,
+    explained: Explained | None,
     model: LeNet5 | None = None,
     **options: Any,
 ) -> Row:
@@ -132,19 +140,18 @@ def _row(
     steps = likeliest(canvas_steps(page, **options), model=model)
     prediction = predict_steps(steps, model=model)
     if explained is not None:
-        name = Path(path).name + (f", page {number}" if number > 1 else "")
-        explained.append((printable(name), steps, prediction))
+        explained.append((title_of(path, number), steps, prediction))
     status = {True: "digit", False: "not_a_digit", None: "unknown"}[prediction.is_digit]
     return Row(path, number, status, prediction=prediction)
 
 
 def pages_of(path: str) -> Iterator[Image.Image]:
-    """The pages of a picture file, undecoded, each only until the next is asked for.
+    """The pages of a picture file. Each page is valid only until the next one is asked for.
 
-    A TIFF or a PDF may have several. Of an animation, and of a HEIC photo, there is the main
-    picture alone.
+    A TIFF or a PDF may have several pages. An animation or a HEIC photo has one, its main picture.
+    The pages are not decoded yet.
 
-    Raises OSError or UnreadableImageError; so may the iterator for a page, and then go on.
+    Raises OSError or UnreadableImageError. The iterator may raise them for one page and then go on.
     """
     from lenet_digits.reading.pictures import MAX_BYTES, is_pdf, open_local, pdf_pages, read_file
 
@@ -171,7 +178,7 @@ def _frames(picture: Any) -> Iterator[Image.Image]:
             picture.seek(frame)
         except EOFError:
             return
-        except Exception as error:  # a damaged picture makes Pillow raise nearly anything
+        except Exception as error:  # Pillow raises almost anything for a damaged picture
             raise UnreadableImageError(f"The file is damaged from here on: {error}.") from None
         if frame >= MAX_PAGES:
             raise UnreadableImageError(f"The file has more than {MAX_PAGES:,} pages; split it.")

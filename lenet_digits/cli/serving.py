@@ -1,4 +1,4 @@
-"""``app``, ``site``, ``push`` and ``push-space``: the web app, here and on the Hub."""
+"""The commands for the web app and the Hub: ``app``, ``site``, ``push`` and ``push-space``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import Any
 
-from lenet_digits.cli.console import add_command, add_weights, whole_number
+from lenet_digits.cli.console import add_command, add_weights, number_in
 
 
 def add_app(commands: Any) -> None:
@@ -17,11 +17,11 @@ def add_app(commands: Any) -> None:
     )
     parser.add_argument(
         "--host",
-        help="address to listen on (default: 127.0.0.1, only for this machine; 0.0.0.0 lets other "
-        "devices of the network in)",
+        help="address to listen on (default: 127.0.0.1, for this machine only; 0.0.0.0 also allows "
+        "other devices in the network)",
     )
     parser.add_argument(
-        "--port", metavar="N", type=whole_number(1, 65535),
+        "--port", metavar="N", type=number_in(int, 1, 65535),
         help="port to listen on (default: the first free one from 7860 on)",
     )  # fmt: skip
     parser.add_argument("--share", action="store_true", help="open a public link for a week")
@@ -47,8 +47,8 @@ def add_site(commands: Any) -> None:
     parser.add_argument("folder", metavar="OUT", help="folder of the site; made if it is not there")
     parser.add_argument(
         "--self-hosted", metavar="DIR",
-        help="directory with Pyodide's files, which become part of the site (default: visitors get "
-        "Pyodide, which is Python for browsers, from its own server)",
+        help="directory with the files of Pyodide (Python for browsers), which become part of the "
+        "site (default: visitors get them from Pyodide's own server)",
     )  # fmt: skip
     parser.set_defaults(run=_site)
 
@@ -98,8 +98,8 @@ def add_push_space(commands: Any) -> None:
     )  # fmt: skip
     kind.add_argument(
         "--static", action="store_true",
-        help="upload the static site instead (see the command site): free, and private, as it "
-        "reads in the visitor's browser; it needs no checkout",
+        help="upload the static site instead (see the command site): free and private, because it "
+        "reads in the visitor's browser; no checkout is needed",
     )  # fmt: skip
     parser.set_defaults(run=_push_space)
 

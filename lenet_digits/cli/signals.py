@@ -1,6 +1,6 @@
-"""Hears requests to stop, such as Ctrl-C, and raises them where they do no harm.
+"""Turns requests to stop, such as Ctrl-C, into exceptions at moments when they do no harm.
 
-This module is loaded before anything else is ready for Ctrl-C, so it imports next to nothing.
+It is loaded before anything else can handle Ctrl-C, so it imports almost nothing.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import signal
 import sys
 import time
 
-TYPE_CHECKING = False  # type checkers know the name; importing it from `typing` takes milliseconds
+TYPE_CHECKING = False  # type checkers know this name; importing `typing` would take milliseconds
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
 INTERRUPTED = 130  # exit code after Ctrl-C: 128 + SIGINT
-REQUESTS = ("SIGINT", "SIGTERM", "SIGHUP")  # those that this platform has
-IMPORTING = "<frozen importlib._bootstrap>"  # the file name of Python's own import code
-PAUSE = 0.02  # seconds until a request that comes at a bad moment is made again
-PATIENCE = 0.5  # seconds that a request waits for an import: NumPy takes 0.1, Gradio up to 10
+REQUESTS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows lacks the last one
+IMPORTING = "<frozen importlib._bootstrap>"  # the file name of Python's import code
+PAUSE = 0.02  # seconds until a request that came during an import is repeated
+PATIENCE = 0.5  # most seconds that a request waits for an import: NumPy takes 0.1, Gradio up to 10
 
-_received = 0  # the signal that asked to stop
-_waiting_since = 0.0  # when the first request came amid an import, in seconds of time.monotonic
-_held = False  # whether to keep it for later
+_received = 0  # the signal of the request, or 0
+_waiting_since = 0.0  # time.monotonic() of the first request during an import, in seconds
+_held = False  # whether the request must wait for the end of a `Held` block
 
 
 def listen() -> None:
-    """Turn requests to stop into exceptions, so that nothing half-written stays behind.
+    """Turn requests to stop into exceptions, so that no half-written file is left.
 
-    Ctrl-C is KeyboardInterrupt, and the others are SystemExit. A request that this process was
-    started to ignore, as by `nohup`, stays ignored.
+    Ctrl-C raises KeyboardInterrupt; the others raise SystemExit. A signal that this process ignored
+    from its start, for example because of `nohup`, is still ignored.
     """
     for number in _numbers():
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -40,27 +40,27 @@ def listen() -> None:
 
 
 def ignore() -> None:
-    """Ignore all requests to stop from now on."""
+    """Ignore all further requests to stop."""
     for number in _numbers():
         signal.signal(number, signal.SIG_IGN)
 
 
 def check() -> None:
-    """Stop if a request came whose exception was swallowed by a library."""
+    """Raise the exception again if a request came and a library swallowed its exception."""
     if _received and not _held:
         _stop()
 
 
 class Held:
-    """Keeps a request that comes within its block for the end of the block."""
+    """A block that no request interrupts: the request is raised at the end of the block."""
 
     def __enter__(self) -> None:
-        """Begin to keep it."""
+        """Begin to hold requests."""
         global _held
         _held = True
 
     def __exit__(self, *_: object) -> None:
-        """Obey it, if one came."""
+        """Raise the request, if one came."""
         global _held
         _held = False
         check()
@@ -72,10 +72,10 @@ def _numbers() -> list[signal.Signals]:
 
 def _receive(number: int, frame: FrameType | None) -> None:
     global _received, _waiting_since
-    if _received:  # it is being obeyed already
+    if _received:  # its exception was raised already
         return
-    # An exception within an import may leave Python's import lock locked for ever, and NumPy turns
-    # it into an ImportError with a page of advice.
+    # An exception during an import may leave Python's import lock locked for ever, and NumPy turns
+    # it into an ImportError of many lines.
     if _is_importing(frame):
         _waiting_since = _waiting_since or time.monotonic()
         if time.monotonic() - _waiting_since < PATIENCE:
@@ -95,7 +95,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 def _ask_again(number: int) -> None:
     time.sleep(PAUSE)
     if os.name == "posix":
-        os.kill(os.getpid(), number)  # wakes the main thread even where it waits
+        os.kill(os.getpid(), number)  # wakes the main thread even if it waits
     else:
         _thread.interrupt_main(signal.Signals(number))
 
@@ -107,7 +107,7 @@ def _stop() -> NoReturn:
 
 
 def _hear_again(lost: sys.UnraisableHookArgs) -> None:
-    """Ask to stop again where Python had to drop the exception, as in a finaliser."""
+    """Repeat the request if Python dropped its exception, as it does in a finaliser."""
     global _received
     if _received and lost.exc_type in (KeyboardInterrupt, SystemExit):
         number, _received = _received, 0

@@ -1,4 +1,4 @@
-"""Starts the command as a program of its own: hears Ctrl-C, opens closed streams, and runs it."""
+"""Starts the command line as a program that handles Ctrl-C and closed streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from lenet_digits.cli import signals
 
 
 def run() -> int:
-    """Run the command in ``sys.argv``; returns its exit code. The process is the command's own."""
+    """Run the command in ``sys.argv`` and return its exit code.
+
+    It changes signal handlers and streams of the whole process.
+    """
     try:
         signals.listen()
         _open_closed_streams()
@@ -23,20 +26,20 @@ def run() -> int:
             os.write(2, b"lenet-digits: Interrupted.\n")
         return signals.INTERRUPTED
     finally:
-        signals.ignore()  # Python's own last steps are not to be disturbed
+        signals.ignore()  # Python must not be interrupted while it exits
 
 
 def _open_closed_streams() -> None:
     """Connect closed standard streams to the null device.
 
-    Otherwise the next file that is opened takes the stream's number, and complaints are written
-    into it.
+    Otherwise the next file that is opened gets the number of the stream, and error messages are
+    written into that file.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            null = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
             if null != number:
                 os.dup2(null, number)
                 os.close(null)

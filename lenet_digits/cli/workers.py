@@ -1,7 +1,7 @@
-"""Calls a function for many items on all cores: results in order, memory bounded.
+"""Calls a function for many items on all cores, with results in order and bounded memory.
 
-The workers are processes that start afresh on every platform: they inherit no lock, and never have
-the current folder on their path, so that a file in it cannot pass for a module of Python's.
+The workers are processes that are spawned, not forked, so they inherit no lock. The current folder
+is never on their path, so no file in it can replace a module of Python.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 16  # items that a worker takes at once
-AHEAD = 4  # chunks for each worker that are under way, so that it need not wait for its next
-ONE_THREAD = (  # the settings of NumPy's libraries, of OpenCV and of torch
+CHUNK = 16  # items that a worker gets at once
+AHEAD = 4  # chunks per worker that are submitted in advance, so that no worker waits
+ONE_THREAD = (  # settings of the libraries under NumPy, of OpenCV and of torch
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
     "OPENCV_FOR_THREADS_NUM",
 )
-SAFE_PATH = "PYTHONSAFEPATH"  # a Python that starts with it does not look for modules in the folder
-MAX_JOBS = 61  # as many processes as Windows can wait for
+SAFE_PATH = "PYTHONSAFEPATH"  # with it, Python does not import modules from the current folder
+MAX_JOBS = 61  # most processes that Windows can wait for
 
-_function: Callable[[Any], Any]  # in a worker: what to do with an item
+_function: Callable[[Any], Any]  # in a worker: called with each item
 
 
 class WorkerError(RuntimeError):
-    """A worker process that ended without an answer."""
+    """A worker process ended without an answer."""
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -56,20 +56,21 @@ def cores() -> int:
 def map_in_processes(
     function: Callable[[T], R], items: Iterable[T], *, jobs: int | None = None
 ) -> Iterator[R]:
-    """``map(function, items)`` by several processes; the results come in order.
+    """``map(function, items)`` in several processes, with results in order.
 
-    No more than some dozens of items a worker are taken in advance. Ctrl-C reaches the caller
-    alone. When the iterator is closed, or the caller's process is killed, the workers end at once.
-    Where Python ignores its environment (``python -E``), this process does the work alone: it could
-    not keep the current folder off the workers' path.
+    At most `AHEAD` times `CHUNK` items per worker are taken in advance. Only the caller's process
+    receives Ctrl-C. The workers end at once when the iterator is closed or the caller's process is
+    killed. If Python ignores its environment (``python -E``), this process does all the work,
+    because it could not keep the current folder off the workers' path.
 
     Args:
-        function: what can be pickled, as what it takes and returns; each worker gets it once.
-        items: what it is called with.
-        jobs: how many processes; by default, one for each core.
+        function: it, its argument and its result must be possible to pickle. Each worker gets it
+            once.
+        items: the arguments, one for each call.
+        jobs: the number of processes; by default, one for each core.
 
     Raises what the function raises, and:
-        WorkerError: a worker was killed, or its memory did not suffice.
+        WorkerError: a worker was killed, or did not have enough memory.
     """
     if sys.flags.ignore_environment and not sys.flags.safe_path:
         yield from map(function, items)
@@ -77,8 +78,9 @@ def map_in_processes(
     jobs = min(jobs or cores(), MAX_JOBS)
     rest = iter(items)
     context = get_context("spawn")
-    leash, hand = context.Pipe(duplex=False)  # when the hand lets go, or dies, the leash tells
-    with _starting():  # the pool's locks have a process that looks after them
+    # A worker ends when `leash` does, which is when `hand` is closed or this process dies.
+    leash, hand = context.Pipe(duplex=False)
+    with _starting():  # the pool also starts a process that tracks its locks
         pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(function, leash))
     under_way: deque[Future[list[R]]] = deque()
     try:
@@ -92,7 +94,7 @@ def map_in_processes(
             yield from under_way.popleft().result()
     except BrokenProcessPool:
         raise WorkerError(
-            "A worker process was ended from outside, perhaps for lack of memory. Try fewer jobs."
+            "A worker process was killed, perhaps because memory ran out. Try fewer jobs."
         ) from None
     finally:
         hand.close()
@@ -101,12 +103,12 @@ def map_in_processes(
 
 
 def _begin(function: Callable[[Any], Any], leash: Connection) -> None:
-    """Make this process a worker: one thread for arithmetic, no interrupts, and on a leash."""
+    """Make this process a worker: one thread, no Ctrl-C, and an end with its caller."""
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    if "torch" in sys.modules:  # it came with the function
+    if "torch" in sys.modules:  # it was loaded with the function
         sys.modules["torch"].set_num_threads(1)
     threading.Thread(target=_end_with, args=(leash,), daemon=True).start()
 
@@ -124,14 +126,14 @@ def _work(chunk: list[Any]) -> list[Any]:
 def _starting() -> Iterator[None]:
     """Start processes safely.
 
-    They inherit two things. SIGINT is blocked, so that they never hear of Ctrl-C; the caller hears
-    of it afterwards. PYTHONSAFEPATH keeps the current folder off their path: they are started as
-    ``python -c``, which would put it first.
+    They inherit two settings. SIGINT is blocked, so that they never receive Ctrl-C; the caller
+    receives it after this block. PYTHONSAFEPATH keeps the current folder off their path, where
+    ``python -c``, which starts them, would put it.
     """
     before = os.environ.get(SAFE_PATH)
     with signals.Held():
         os.environ[SAFE_PATH] = "1"
-        blocked = hasattr(signal, "pthread_sigmask")  # not on Windows: `_begin` does what it can
+        blocked = hasattr(signal, "pthread_sigmask")  # on Windows, `_begin` ignores SIGINT
         if blocked:
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:

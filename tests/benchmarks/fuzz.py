@@ -1,9 +1,9 @@
-"""Gives the front end and `predict` every kind of hostile picture; reports what was not borne.
+"""Gives the front end and `predict` every kind of hostile picture, and reports what went wrong.
 
-Makes pictures in every format and mode that is accepted, damages them (cut short, flipped,
-spliced, with checksums made right again), and makes arrays, tensors and Pillow images of every
-kind. Only our errors may come out, in one line, within the time and memory allowed. Knows nothing
-of which answer is right.
+It makes pictures in every accepted format and mode and damages them: it cuts, flips and splices
+bytes, and corrects checksums afterwards. It also makes arrays, tensors and Pillow images of every
+kind. The only errors allowed are ours, in one line, within the limits of time and memory. It does
+not check whether an answer is right.
 
 python -m tests.benchmarks.fuzz --inputs 100000 --seed 0
 """
@@ -32,7 +32,7 @@ from lenet_digits.reading.canvas import METHODS, canvas_steps
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
 
 MAX_SECONDS = 2.0  # of processor time, for one picture
-MAX_GROWTH = 300  # MB of memory, at the peak, above what the libraries take
+MAX_GROWTH = 300  # MB of memory at the peak, above what the libraries need
 SAVES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
     ("PNG", "P", {"transparency": 3}),
@@ -69,7 +69,7 @@ MODES = (
 
 
 def drawn(mode: str, side: int = 24) -> Image.Image:
-    """A 7 on a page, in a mode of Pillow's."""
+    """A 7 on a page, in a mode of Pillow."""
     page = Image.new("L", (side, side + 3), 255)
     pen = ImageDraw.Draw(page)
     pen.line([(5, 4), (side - 6, 4), (side // 2, side - 2)], 0, 3, joint="curve")
@@ -98,7 +98,7 @@ def seeds() -> list[bytes]:
 
 
 def png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 0) -> bytes:
-    """A PNG whose header may promise anything."""
+    """A PNG with any size in its header."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -108,7 +108,7 @@ def png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 0
 
 
 def with_checksums(data: bytes) -> bytes:
-    """A PNG with every checksum made right, so that damage gets past them."""
+    """A PNG with corrected checksums, so that the damage is not found by them."""
     whole, at = bytearray(data), 8
     while at + 12 <= len(whole):
         end = at + 8 + int.from_bytes(whole[at : at + 4], "big")
@@ -120,7 +120,7 @@ def with_checksums(data: bytes) -> bytes:
 
 
 def damaged(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """The file, hurt in one to four ways."""
+    """The file, damaged in one to four ways."""
     whole = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
         at = int(rng.integers(len(whole))) if rng.random() < 0.5 else int(rng.integers(64))
@@ -250,7 +250,7 @@ def a_pillow_image(rng: np.random.Generator) -> Image.Image:
 
 
 def oddities() -> Iterator[tuple[str, Any]]:
-    """Cases made by hand: sizes and promises no seed has."""
+    """Cases made by hand: sizes and headers that no seed has."""
     for width, height in ((1, 1), (1, 50_000), (50_000, 1), (2, 20_000), (300, 5), (7000, 7000)):
         for colour, channels in ((0, 1), (2, 3), (6, 4)):
             row = b"\0" + bytes(range(256)) * (width * channels // 256 + 1)
@@ -299,7 +299,7 @@ def truncations() -> Iterator[tuple[str, bytes]]:
 
 
 def mutations(seed: int) -> Iterator[tuple[str, Any]]:
-    """Endlessly many damaged files, arrays, tensors and Pillow images."""
+    """An endless sequence of damaged files, arrays, tensors and Pillow images."""
     files = seeds()
     makers: tuple[Callable[[np.random.Generator], Any], ...] = (an_array, a_tensor, a_pillow_image)
     number = 0
@@ -316,7 +316,7 @@ def mutations(seed: int) -> Iterator[tuple[str, Any]]:
 
 
 def outcome(image: Any, *, method: str, answer: bool = False) -> str:
-    """What became of a picture: "read", or the name of our error; anything else is raised."""
+    """The result for a picture: "read", or the name of our error. Other errors are raised."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -337,7 +337,7 @@ def outcome(image: Any, *, method: str, answer: bool = False) -> str:
 
 
 def attempt(cases: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, str, float]]:
-    """Each case with what became of it, and the processor's seconds."""
+    """Each case with its result and the seconds of processor time that it took."""
     for number, (name, image) in enumerate(cases):
         began = time.process_time()
         try:
@@ -350,7 +350,7 @@ def attempt(cases: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, str, float]
 
 
 def peak() -> float:
-    """The most memory this process has had, in MB."""
+    """The peak memory of this process in MB."""
     import resource
 
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -358,7 +358,7 @@ def peak() -> float:
 
 
 def main() -> int:
-    """Run them all; returns 1 if anything was not borne."""
+    """Run all cases; returns 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)

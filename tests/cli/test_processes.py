@@ -1,6 +1,6 @@
-"""In anyone's process: threads, forks, event loops and signals; nothing of the caller's changes.
+"""The library in other people's processes: threads, forks, event loops, signals, unchanged state.
 
-Each test is a fresh interpreter, which reports where it stands should it ever hang.
+Each test runs a fresh interpreter, which reports its position if it hangs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pages = [page(turns, size) for turns in (0, 1) for size in (28, 90, 900)]  # 900
 
 
 def output_of(code: str, *arguments: object, ignoring: str | None = None) -> str:
-    """What code prints, in an interpreter of its own where every warning is an error."""
+    """What code prints in a fresh interpreter in which every warning is an error."""
     options = ["-W", "error", *(["-W", f"ignore::{ignoring}"] if ignoring else [])]
     done = subprocess.run(
         [sys.executable, *options, "-c", BEGIN + code, *map(str, arguments)],
@@ -48,7 +48,7 @@ together = threading.Barrier(16)
 answers = [None] * 16
 def work(number):
     together.wait(100)
-    import lenet_digits  # at once, in all of them
+    import lenet_digits  # at the same time in all threads
     answers[number] = [lenet_digits.predict(page) for page in pages]
 threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
 for thread in threads: thread.start()
@@ -69,7 +69,7 @@ from lenet_digits import predict, predict_many
 from lenet_digits.reading import prediction
 expected = [answer.digit for answer in predict_many(pages)]
 done = threading.Event()
-def load():  # again and again, so that every fork comes amid it
+def load():  # again and again, so that every fork happens during a load
     while not done.is_set():
         prediction.shipped_network.cache_clear()
         predict(pages[1])
@@ -82,7 +82,7 @@ failures = []
 for _ in range(12):
     child = os.fork()
     if not child:
-        signal.alarm(60)  # the parent's watchdog is no thread of the child's
+        signal.alarm(60)  # the child has no watchdog thread
         right = [predict(page).digit for page in pages] == expected
         os._exit(0 if right else 7)
     status = os.waitpid(child, 0)[1]
@@ -100,20 +100,12 @@ def test_a_process_forked_while_other_threads_load_and_predict_gets_right_answer
 
 LOOP = """
 import asyncio
-from html.parser import HTMLParser
 from lenet_digits import predict, predict_many
 async def cell():
     expected = [predict(page) for page in pages]
     aside = await asyncio.gather(*(asyncio.to_thread(predict, page) for page in pages * 4))
     assert list(aside) == expected * 4
     assert [answer.digit for answer in predict_many(pages)] == [a.digit for a in expected]
-    shown = expected[0]._repr_html_()
-    open_tags = []
-    class Checker(HTMLParser):
-        def handle_starttag(self, tag, attributes): open_tags.append(tag)
-        def handle_endtag(self, tag): assert open_tags.pop() == tag
-    Checker().feed(shown)
-    assert not open_tags and f"<b>{expected[0].digit} at " in shown
     assert asyncio.get_running_loop() is loop
 loop = asyncio.new_event_loop()
 loop.run_until_complete(cell())
@@ -123,7 +115,7 @@ print("all right")
 """
 
 
-def test_a_running_event_loop_as_a_notebook_has_one_is_no_obstacle() -> None:
+def test_it_works_inside_a_running_event_loop_as_in_a_notebook() -> None:
     assert output_of(LOOP) == "all right\n"
 
 

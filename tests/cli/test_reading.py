@@ -9,15 +9,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from lenet_digits import Reading, read
+from lenet_digits import Mark, Reading, load_model, read, save_weights
 from lenet_digits.cli import entry, lines
 from lenet_digits.cli.lines import COLUMNS, text_cell
-from lenet_digits.reading.numbers import scaled
 
 NUMBERS = Path(__file__).parents[2] / "examples" / "numbers"
 PAGE, DRAWN = NUMBERS / "page.png", NUMBERS / "2024-drawn.png"
@@ -51,6 +52,10 @@ def pages(capsys, *words, code=0):
     assert entry.main(["read", "--json", *map(str, words)]) == code
     out, err = capsys.readouterr()
     return json.loads(out), err
+
+
+def answer_with(monkeypatch, reading):
+    monkeypatch.setattr("lenet_digits.reading.numbers.read", lambda *_, **__: reading)
 
 
 def box(row):
@@ -100,21 +105,16 @@ def test_json_is_the_reading_of_each_page(folder, capsys):
     assert by_name["853.png"]["text"] == "853"
 
 
-def test_the_plain_table_has_a_line_for_each_line(folder, capsys):
+def test_the_plain_table_has_the_text_of_each_line(folder, capsys):
     assert entry.main(["read", folder]) == 1
     out, _ = capsys.readouterr()
-    heading, *rows = out.splitlines()
-    assert heading.split() == ["confidence", "text", "picture"]
-    assert rows[0].endswith("blank.png  (blank)")
-    assert rows[1].endswith("damaged.png  (unreadable)")
-    assert rows[3].split()[-4:] == ["2718", f"scans{os.sep}page.png,", "line", "2"]
+    _, *rows = out.splitlines()
+    for word in ("(blank)", "(unreadable)", *read(PAGE).text.split("\n")):
+        assert sum(word in row for row in rows) == 1, word
 
 
 def test_a_picture_of_letters_has_ink_but_no_digits(capsys, monkeypatch):
-    from lenet_digits import Mark
-
-    marked = Reading(marks=(Mark("other", (1, 2, 3, 4)),))
-    monkeypatch.setattr("lenet_digits.reading.numbers.read", lambda *_, **__: marked)
+    answer_with(monkeypatch, Reading(marks=(Mark("other", (1, 2, 3, 4)),)))
     rows, err = table(capsys, DRAWN, BOXED)
     assert [row["status"] for row in rows] == ["no_digits"] * 2
     assert "0 lines on 0 pages, 2 without digits, 0 blank" in err
@@ -147,7 +147,7 @@ def test_several_processes_give_the_rows_that_one_gives(folder, capsys):
 # Boxes
 
 
-def test_boxes_count_in_the_whole_picture_however_large_it_is(capsys):
+def test_boxes_are_in_pixels_of_a_picture_of_any_size(capsys):
     small = opened(DRAWN)
     factor = 9  # more pixels on a side than a page is read at
     large = small.resize((small.width * factor, small.height * factor), Image.Resampling.BICUBIC)
@@ -165,8 +165,7 @@ def test_the_box_of_a_turned_picture_is_where_the_ink_is_in_the_file(turned, cap
     turning = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180,
                270: Image.Transpose.ROTATE_270}[turned]  # fmt: skip
     picture.transpose(turning).save("lying.png")  # turned clockwise, it stands upright again
-    found = Reading(upright.lines, turned=turned)
-    monkeypatch.setattr("lenet_digits.reading.numbers.read", lambda *_, **__: found)
+    answer_with(monkeypatch, Reading(upright.lines, turned=turned))
     (row,), _ = table(capsys, "lying.png")
     expected = opened("lying.png").crop(box(row)).transpose(
         {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180,
@@ -175,19 +174,10 @@ def test_the_box_of_a_turned_picture_is_where_the_ink_is_in_the_file(turned, cap
     assert expected.tobytes() == picture.crop(upright.lines[0].box).tobytes()
 
 
-def test_a_reading_at_another_size_has_all_its_boxes_there():
-    double = scaled(read(BOXED), 2)
-    for one, two in zip(read(BOXED).lines, double.lines, strict=True):
-        assert [2 * edge for edge in one.box] == list(two.box)
-        for digit, other in zip(one.digits, two.digits, strict=True):
-            assert [2 * edge for edge in digit.box] == list(other.box)
-    assert len(double.cells) == len(read(BOXED).cells) > 0
-
-
 # Unsure lines
 
 
-def test_unsure_lines_are_left_empty_and_counted(capsys, monkeypatch):
+def test_unsure_lines_are_left_empty_and_counted(capsys):
     sure = read(PAGE)
     least = sorted(line.confidence for line in sure.lines)[1]
     rows, err = table(capsys, PAGE, "--at-least", least)
@@ -203,32 +193,19 @@ def test_unsure_lines_are_left_empty_and_counted(capsys, monkeypatch):
     assert capsys.readouterr().out.count("(unsure)") == 1
 
 
-@pytest.mark.parametrize("share", ["1.5", "-1", "nan", "much"])
-def test_a_confidence_is_a_number_from_0_to_1(share, capsys):
-    with pytest.raises(SystemExit):
-        entry.main(["read", "x.png", f"--at-least={share}"])
-    assert "--at-least" in capsys.readouterr().err
-
-
 # Spreadsheets
 
 
-@pytest.mark.parametrize("text", ["", "0", "7", "42", "2024", "12·5", "·6", "24·12·98"])
-def test_a_text_that_a_spreadsheet_leaves_alone_is_written_as_it_is(text):
-    assert text_cell(text) == text
-
-
-@pytest.mark.parametrize("text", ["007", "00", "1 2", "123456789012", "=1+1", "1-2", "12/5", "-6"])
-def test_a_text_that_a_spreadsheet_would_change_is_written_as_a_formula_for_text(text):
-    assert text_cell(text) == f'="{text}"'
+def test_only_a_text_that_a_spreadsheet_would_change_is_written_as_a_formula():
+    for text in ("", "0", "7", "42", "2024", "12·5", "·6", "24·12·98"):
+        assert text_cell(text) == text
+    for text in ("007", "00", "1 2", "123456789012", "=1+1", "1-2", "12/5", "-6"):
+        assert text_cell(text) == f'="{text}"'
 
 
 def test_leading_zeros_survive_in_the_table(capsys, monkeypatch):
-    from dataclasses import replace
-
     (line,) = read(DRAWN).lines
-    seven = Reading((replace(line, text="007"),))
-    monkeypatch.setattr("lenet_digits.reading.numbers.read", lambda *_, **__: seven)
+    answer_with(monkeypatch, Reading((replace(line, text="007"),)))
     (row,), _ = table(capsys, DRAWN)
     assert row["text"] == '="007"'
     (page,), _ = pages(capsys, DRAWN)
@@ -243,20 +220,14 @@ def cells(capsys, *words, code=0):
     return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
 
 
-def test_every_cell_of_a_grid_has_a_row_the_blank_ones_too(folder, capsys):
+def test_every_cell_of_a_grid_has_a_row_the_blank_ones_too(capsys):
     rows = cells(capsys, BOXED)
     expected = read(BOXED).cells
-    assert [(row["row"], row["column"]) for row in rows] == [
-        (str(cell.row + 1), str(cell.column + 1)) for cell in expected
-    ]
-    assert [row["text"] for row in rows] == [cell.text for cell in expected]
-    assert [box(row) for row in rows] == [cell.box for cell in expected]
-    assert {row["status"] for row in rows} == {"read", "blank"}
-    for row in rows:
-        assert bool(row["confidence"]) == bool(row["text"])
-    assert {row["confidence"] for row in rows if row["text"]} == {
-        str(read(BOXED).lines[0].confidence)
-    }
+    for row, cell in zip(rows, expected, strict=True):
+        assert (row["row"], row["column"]) == (str(cell.row + 1), str(cell.column + 1))
+        assert (row["text"], box(row)) == (cell.text, cell.box)
+        assert row["status"] == ("read" if cell.text else "blank")
+        assert row["confidence"] == (str(read(BOXED).lines[0].confidence) if cell.text else "")
     unsure = cells(capsys, BOXED, "--at-least", 1)
     assert sum(row["status"] == "unsure" for row in unsure) >= 1
     assert not any(row["text"] for row in unsure if row["status"] == "unsure")
@@ -271,23 +242,11 @@ def test_a_picture_without_a_grid_has_a_row_that_says_so(folder, capsys):
 # Files to write
 
 
-def test_output_is_written_in_the_form_of_its_name(folder, capsys):
-    assert entry.main(["read", str(DRAWN), "--output", "rows.csv"]) == 0
-    (row,) = csv.DictReader(Path("rows.csv").read_text(encoding="utf-8").splitlines())
-    assert row["text"] == "2024"
-    assert entry.main(["read", str(DRAWN), "--output", "rows.json"]) == 0
-    assert json.loads(Path("rows.json").read_text())[0]["text"] == "2024"
-    assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize("option", ["--output", "--explain", "--review"])
-def test_no_picture_is_overwritten(option, capsys):
-    name = "sheet.html" if option == "--review" else "number.png"
-    shutil.copy(DRAWN, name)
-    before = Path(name).read_bytes()
-    assert entry.main(["read", name, option, name]) == 1
-    assert f"{option} {name} would overwrite a picture" in capsys.readouterr().err
-    assert Path(name).read_bytes() == before
+def test_a_review_sheet_does_not_overwrite_a_picture(capsys):
+    shutil.copy(DRAWN, "sheet.html")
+    assert entry.main(["read", "sheet.html", "--review", "sheet.html"]) == 1
+    assert "--review sheet.html would overwrite a picture" in capsys.readouterr().err
+    assert Path("sheet.html").read_bytes() == DRAWN.read_bytes()
 
 
 def test_the_figure_shows_every_page_with_its_digits(folder, capsys, monkeypatch):
@@ -310,7 +269,7 @@ def test_it_needs_none_of_the_large_packages():
         "from lenet_digits.cli.entry import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
-    words = ["read", "--csv", str(DRAWN), "--review", "sheet.html", "--output", "rows.csv"]
+    words = ["read", str(DRAWN), "--review", "sheet.html", "--output", "rows.csv"]
     result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert Path("sheet.html").exists()
@@ -321,16 +280,12 @@ def test_it_needs_none_of_the_large_packages():
 
 
 def test_other_weights_read_the_lines(capsys):
-    from lenet_digits import load_model, save_weights
-
     save_weights(load_model(), "same.safetensors")
     rows, _ = table(capsys, PAGE, "--weights", "same.safetensors")
     assert [row["text"] for row in rows] == [text_cell(line.text) for line in read(PAGE).lines]
 
 
 def test_weights_that_read_refuses_are_refused_once_in_one_sentence(folder, capsys, monkeypatch):
-    from lenet_digits import load_model, save_weights
-
     def refuse(*_, model=None, **__):
         raise ValueError("These weights cannot read numbers.")
 
@@ -343,9 +298,7 @@ def test_weights_that_read_refuses_are_refused_once_in_one_sentence(folder, caps
 # Crops
 
 
-def test_the_picture_of_a_line_is_small_whatever_the_line_is(monkeypatch):
-    import numpy as np
-
+def test_the_picture_of_any_line_is_small():
     noise = np.random.default_rng(0).integers(0, 256, (900, 3000, 3), np.uint8)
     file = lines._jpeg(noise)
     assert len(file) <= lines.CROP_BYTES

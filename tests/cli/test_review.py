@@ -23,7 +23,7 @@ from lenet_digits.cli import entry, review
 from lenet_digits.cli.lines import LineRow, ReadingRow, text_cell
 
 NUMBERS = Path(__file__).parents[2] / "examples" / "numbers"
-# What a name must not do: end the script, open a tag, fetch something, or begin a comment.
+# Names that could end the script, open a tag, fetch something, or begin a comment.
 STRANGE = (
     "a< script>document.title='shot'<!--.png",
     '<img src=x onerror="document.title=`shot`">.png',
@@ -38,7 +38,7 @@ def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def open_sheet(browser: Browser) -> Iterator[Callable[[str], tuple[Page, list[str]]]]:
-    """Opens a sheet; beside the page comes a list of what it fetches or complains of."""
+    """Opens a sheet; gives the page and a list of its requests, messages and errors."""
     context = browser.new_context(accept_downloads=True)
 
     def opened(name: str) -> tuple[Page, list[str]]:
@@ -71,7 +71,7 @@ def fields(page: Page) -> list[str]:
 
 
 def written(capsys: Any, *words: str, code: int = 0) -> str:
-    """The table of a command that also writes the sheet ``sheet.html``."""
+    """The table of a command that also writes ``sheet.html``."""
     assert entry.main(["read", "--csv", *words, "--review", "sheet.html"]) == code
     return str(capsys.readouterr().out)
 
@@ -106,15 +106,13 @@ def test_a_corrected_line_is_saved_with_its_correction(open_sheet: Any, capsys: 
     assert "2 of" in page.get_by_role("status").inner_text()
 
 
-@pytest.mark.parametrize("text", ["", "0", "7", "00", "1 2", "12·5", "·6", "12345678901", "1" * 12])
-def test_the_sheet_writes_a_text_as_the_command_does(
-    text: str, open_sheet: Any, capsys: Any
-) -> None:
+def test_the_sheet_writes_a_text_as_the_command_does(open_sheet: Any, capsys: Any) -> None:
     written(capsys, str(NUMBERS / "2024-drawn.png"))
     page, _ = open_sheet("sheet.html")
-    page.locator("input").fill(text)
-    (row,) = rows_of(saved(page))
-    assert row["text"] == text_cell(text)
+    for text in ("", "0", "7", "00", "1 2", "12·5", "·6", "12345678901", "1" * 12):
+        page.locator("input").fill(text)
+        (row,) = rows_of(saved(page))
+        assert row["text"] == text_cell(text)
 
 
 def test_the_doubtful_lines_come_first_and_have_alternatives_to_choose(
@@ -150,7 +148,7 @@ def test_an_unsure_line_is_empty_until_a_person_fills_it(open_sheet: Any, capsys
 # Safety
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be had there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such names")
 def test_names_are_text_never_markup(open_sheet: Any, capsys: Any) -> None:
     for name in STRANGE:
         shutil.copy(NUMBERS / "2024-drawn.png", name)
@@ -187,7 +185,7 @@ def test_the_sheet_allows_no_network_and_no_script_but_its_own(
 
 
 def test_the_same_script_would_run_without_the_policy(open_sheet: Any, capsys: Any) -> None:
-    """The twin of the tests above: what they try does harm where nothing keeps it from it."""
+    """The twin of the tests above: without the policy, the same attempts do harm."""
     written(capsys, str(NUMBERS / "2024-drawn.png"))
     sheet = Path("sheet.html").read_text(encoding="utf-8")
     sheet = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", sheet)

@@ -1,4 +1,4 @@
-"""The installed command as a process: what it imports, its streams, and requests to stop."""
+"""The installed command as a process: its imports, its streams, and requests to stop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEVEN = ROOT / "examples" / "7-photo.jpg"
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+ENVIRONMENT["PYTHONPATH"] = str(ROOT)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell or signals")
 
 
@@ -39,7 +41,7 @@ SHADOWED = ("pickle", "numpy", "cv2", "multiprocessing", "threading", "struct", 
 
 @pytest.fixture
 def planted(tmp_path):
-    """A folder of 60 pictures with modules beside them that leave a canary when they are run."""
+    """A folder of 60 pictures, with modules beside them that write a file, the canary, when run."""
     folder = tmp_path / "pictures"
     (folder / "PIL").mkdir(parents=True)
     canary = tmp_path / "canary"
@@ -51,13 +53,11 @@ def planted(tmp_path):
     return folder, canary
 
 
-def read_folder(command, folder, **variables):
-    """``lenet-digits predict .`` in a folder, in two processes."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
-    environment["PYTHONPATH"] = str(ROOT)
+def read_folder(command, folder):
+    """Run ``lenet-digits predict .`` in a folder, with two processes."""
     return subprocess.run(
         [sys.executable, *command, "predict", "--jobs=2", "--csv", "."],
-        cwd=folder, env=environment | variables, capture_output=True, text=True, timeout=120,
+        cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def test_no_file_of_the_folder_is_imported_by_the_command_or_its_workers(script,
     assert not canary.exists(), canary.read_text()
 
 
-def test_the_canary_would_tell(planted):
+def test_the_canary_would_be_written(planted):
     folder, canary = planted
     read_folder(["-m", "lenet_digits"], folder)  # which puts the folder on the path
     assert canary.exists()
@@ -85,7 +85,7 @@ WORKERS = """
 import os, sys
 from lenet_digits.cli import workers
 if {unsafe}:
-    workers.SAFE_PATH = "IRRELEVANT"  # what the workers would do without it
+    workers.SAFE_PATH = "IRRELEVANT"  # twin: what the workers do without it
 if __name__ == "__main__":
     before = dict(os.environ)
     print(*set(workers.map_in_processes(abs, range(9), jobs=2)))
@@ -98,10 +98,9 @@ def test_what_keeps_the_workers_off_the_folder_is_the_safe_path(unsafe, planted,
     folder, canary = planted
     main = tmp_path / "main.py"
     main.write_text(WORKERS.format(unsafe=unsafe))
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     result = subprocess.run(
         [sys.executable, str(main)], cwd=folder, capture_output=True, text=True, timeout=60,
-        env=environment | {"PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
     )  # fmt: skip
     assert canary.exists() == unsafe
     if not unsafe:
@@ -112,16 +111,15 @@ def test_what_keeps_the_workers_off_the_folder_is_the_safe_path(unsafe, planted,
 
 
 def shell(script, words, **options):
-    """The command in a shell, with what follows it on the line."""
+    """Run the command with these words in a shell."""
     line = f"exec {sys.executable} {script} {words}"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        ["sh", "-c", line], capture_output=True, text=True, timeout=120, env=environment, **options
+        ["sh", "-c", line], capture_output=True, text=True, timeout=120, env=ENVIRONMENT, **options
     )
 
 
 @posix
-def test_complaints_do_not_land_in_the_answers_when_standard_error_is_closed(script, tmp_path):
+def test_messages_are_not_written_into_the_answers_if_standard_error_is_closed(script, tmp_path):
     result = shell(script, f"predict --json missing.png {SEVEN} 2>&-", cwd=tmp_path)
     assert [row["status"] for row in json.loads(result.stdout)] == ["unreadable", "digit"]
     result = shell(script, f"predict missing.png {SEVEN} --output a.json 2>&-", cwd=tmp_path)
@@ -131,14 +129,14 @@ def test_complaints_do_not_land_in_the_answers_when_standard_error_is_closed(scr
 
 @posix
 @pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_are_no_reason_to_fail(script, closed, tmp_path):
+def test_the_command_works_with_closed_streams(script, closed, tmp_path):
     result = shell(script, f"predict {SEVEN} --explain steps.png {closed}", cwd=tmp_path)
     assert (result.stderr, result.returncode) == ("", 0)
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_answers_come_though_standard_error_is_full(script, tmp_path):
+def test_answers_are_written_even_if_standard_error_is_full(script, tmp_path):
     result = shell(script, f"predict --json missing.png {SEVEN} 2>/dev/full", cwd=tmp_path)
     assert [row["status"] for row in json.loads(result.stdout)] == ["unreadable", "digit"]
     assert result.returncode == 1
@@ -146,7 +144,7 @@ def test_answers_come_though_standard_error_is_full(script, tmp_path):
 
 # Requests to stop
 
-# Reports when it listens, so that what Python itself does before is left out.
+# Reports when it listens for signals: the test leaves out the time that Python needs to start.
 LISTENING = """
 import sys, os
 from lenet_digits.cli import signals
@@ -172,7 +170,7 @@ def test_ctrl_c_is_one_line_at_any_moment(jobs, tmp_path):
             [sys.executable, str(main), "predict", f"--jobs={jobs}", "--output", "a.csv",
              *[str(SEVEN)] * 3000],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
+            env=ENVIRONMENT, cwd=tmp_path,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as run:  # fmt: skip
             assert run.stdout is not None
@@ -202,9 +200,8 @@ except KeyboardInterrupt:
 
 
 @posix
-def test_a_request_that_python_had_to_drop_is_heard_all_the_same():
+def test_a_request_is_repeated_if_python_dropped_its_exception():
     result = subprocess.run(
-        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=50,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=50, env=ENVIRONMENT
+    )
     assert (result.stdout, result.stderr) == ("heard\n", "")

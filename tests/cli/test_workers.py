@@ -1,4 +1,4 @@
-"""Worker processes: results in order, memory bounded, and nothing left behind whatever happens."""
+"""Worker processes: results in order, bounded memory, and no process left behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lenet_digits.cli.workers import AHEAD, CHUNK, WorkerError, cores, map_in_processes
+from lenet_digits.cli.workers import AHEAD, CHUNK, WorkerError, map_in_processes
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="asks POSIX about processes")
 
@@ -41,9 +41,11 @@ def threads(_: object) -> tuple[int, str]:
     return cv2.getNumThreads(), os.environ["OMP_NUM_THREADS"]
 
 
-def test_results_are_those_of_map_in_order() -> None:
+def test_results_and_errors_are_those_of_map_in_order() -> None:
     assert list(map_in_processes(squared, range(200), jobs=2)) == [n**2 for n in range(200)]
     assert list(map_in_processes(squared, [])) == []
+    with pytest.raises(ValueError, match="no 3"):
+        list(map_in_processes(refusing, [3], jobs=1))
 
 
 def test_items_are_taken_a_little_ahead_and_no_more() -> None:
@@ -60,11 +62,6 @@ def test_items_are_taken_a_little_ahead_and_no_more() -> None:
         assert next(results) == number**2
         assert taken <= number + (AHEAD + 1) * CHUNK
     results.close()  # type: ignore[attr-defined]
-
-
-def test_an_error_comes_through() -> None:
-    with pytest.raises(ValueError, match="no 3"):
-        list(map_in_processes(refusing, [3], jobs=1))
 
 
 @posix
@@ -97,7 +94,7 @@ for pid in map_in_processes(worker, itertools.count(), jobs=2):
 @posix
 def test_no_worker_outlives_a_process_that_is_killed() -> None:
     here = Path(__file__).parent
-    process = subprocess.run(  # it ends only when all who hold its output have ended
+    process = subprocess.run(  # returns only when all processes that hold its output have ended
         [sys.executable, "-c", KILLED],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here.parent, here)))},
         stdout=subprocess.PIPE,
@@ -108,9 +105,5 @@ def test_no_worker_outlives_a_process_that_is_killed() -> None:
     assert int(process.stdout)  # a worker was there
 
 
-def test_a_worker_leaves_the_other_cores_to_the_others() -> None:
+def test_a_worker_uses_one_thread() -> None:
     assert set(map_in_processes(threads, [0], jobs=1)) == {(1, "1")}
-
-
-def test_there_is_a_worker_for_each_core_at_most() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)

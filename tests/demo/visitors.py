@@ -1,7 +1,7 @@
-"""What a visitor of the running app does: draws, asks in each of the ways there are, and judges.
+"""Visitors of the running app, for tests: they draw, ask in every possible way, and check replies.
 
-Knows what every answer must be, and what no reply may be: the server's fault, or telling of its
-folders. Knows nothing of attacks, nor of how many come.
+A visitor knows the right answer to its drawings. No reply may be a failure of the server or reveal
+its folders.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import numpy as np
 from PIL import Image
 
 from lenet_digits import predict
+from lenet_digits.demo.guard import BUSY
 from lenet_digits.training.drawing import draw_digits
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 API = "/gradio_api"
-# A connection is not used twice: the server ends idle ones, perhaps as the next request leaves.
+# A connection is used once: the server may close an idle one just as the next request is sent.
 ONCE = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-BUSY = "as many questions as it can take"
 
 
 # Drawings --------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ BUSY = "as many questions as it can take"
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture, and what the app has to say to it."""
+    """A picture and the answer that the app must give."""
 
     file: bytes
     answer: dict[str, Any]
@@ -46,13 +46,13 @@ class Drawing:
         return "data:image/png;base64," + base64.b64encode(self.file).decode()
 
     def is_answered_by(self, answer: dict[str, Any]) -> bool:
-        """Whether the answer is this drawing's: its probabilities are like no other's."""
+        """Whether this answers this drawing: no other drawing has the same probabilities."""
         given, right = answer.get("probabilities", ()), self.answer["probabilities"]
         return answer.get("digit") == self.answer["digit"] and np.allclose(given, right, atol=1e-6)
 
 
 def drawings(count: int, seed: int) -> list[Drawing]:
-    """Digits drawn by nobody else, each with an answer that differs from all the others'."""
+    """Drawn digits, each with an answer that differs from all the others."""
     rng = np.random.default_rng(seed)
     made: dict[tuple[float, ...], Drawing] = {}
     while len(made) < count:
@@ -76,7 +76,7 @@ def drawings(count: int, seed: int) -> list[Drawing]:
 
 @dataclass
 class App:
-    """The app as a client sees it; `at_fault` gathers what no reply may be."""
+    """The app as a client sees it; `at_fault` collects replies that no client may get."""
 
     url: str
     http: httpx.AsyncClient
@@ -85,13 +85,13 @@ class App:
     secrets: tuple[str, ...] = (str(ROOT), "/lenet-digits-", "site-packages", "Traceback")
 
     async def ask(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """One request, its reply judged."""
+        """The reply to one request, after it was judged."""
         reply = await self.http.request(method, self.url + path, **content)
         self.judge(f"{method} {path[:60]}", reply.status_code, reply.text)
         return reply
 
     def judge(self, request: str, status: int, text: str) -> None:
-        """Notes a reply that is the server's fault, or tells what nobody should know."""
+        """Notes a reply that is a failure of the server or reveals a secret."""
         told = [secret for secret in self.secrets if secret in text]
         if (status >= 500 and BUSY not in text) or told:
             self.at_fault.append(f"{request}: {status} {told} {text[:200]}")
@@ -104,7 +104,7 @@ class App:
         return name.removeprefix("event: "), json.loads(data.removeprefix("data: ") or "null")
 
     async def call(self, name: str, *data: Any) -> tuple[str, Any]:
-        """A call of one of the two endpoints: how it ends, and with what."""
+        """The event that ends a call of a named endpoint, and its data."""
         reply = await self.ask("POST", f"{API}/call/{name}", json={"data": data})
         if reply.status_code != 200:
             return str(reply.status_code), reply.json()["detail"]
@@ -117,7 +117,7 @@ class App:
         return path
 
     async def raw(self, *parts: bytes, read: bool = True) -> tuple[int, str]:
-        """Bytes that no client library would send: the status, 0 for none, and all that follows."""
+        """Sends bytes as no client library would; returns the status (0 for none) and the reply."""
         address = urlsplit(self.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         reply = b""
@@ -144,26 +144,26 @@ def file_data(path: str) -> dict[str, Any]:
 
 
 async def by_page(app: App, drawing: Drawing) -> dict[str, Any] | None:
-    """What the page's script asks."""
+    """Asks as the script of the page does."""
     reply = await app.ask("POST", "/read?pictures=1", content=drawing.file)
     return reply.json()["digits"][0] if reply.status_code == 200 else None
 
 
 async def by_call(app: App, drawing: Drawing) -> dict[str, Any] | None:
-    """What `curl` would do."""
+    """Asks as `curl` would."""
     event, data = await app.call("predict_drawing", drawing.url)
     return data[0] if event == "complete" else None
 
 
 async def by_upload(app: App, drawing: Drawing) -> dict[str, Any] | None:
-    """A picture in a file, under a name that many others give theirs."""
+    """Uploads a file whose name other visitors use as well."""
     path = await app.upload("digit.png", drawing.file)
     event, data = await app.call("predict_image", file_data(path))
     return data[0] if event == "complete" else None
 
 
 async def by_queue(app: App, drawing: Drawing) -> dict[str, Any] | None:
-    """What gradio_client does."""
+    """Asks as gradio_client does."""
     session = random.randbytes(8).hex()
     body = {"data": [drawing.url], "fn_index": 1, "session_hash": session}
     reply = await app.ask("POST", f"{API}/queue/join", json=body)
