@@ -13,12 +13,17 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
 
 STATUSES = {"unauthorized": 401, "missing": 404, "flooded": 429, "broken": 500}
 STATUSES |= {"no-revision": 404, "no-file": 404}
@@ -70,10 +75,30 @@ def serving() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        close_session()  # or an open connection would still be served
         hub.closing.set()
         hub.shutdown()
         thread.join()
         hub.server_close()
+
+
+@contextmanager
+def using(cache: Path, token: str) -> Iterator[Callable[[str], None]]:
+    """A function that makes a URL the Hub of this process, until the block ends."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def use(url: str) -> None:
+            template = url + "/{repo_id}/resolve/{revision}/{filename}"
+            patch.setattr(constants, "ENDPOINT", url)
+            patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+            patch.setenv("HF_ENDPOINT", url)
+
+        for name in ("HF_HUB_CACHE", "HF_AGENT_HARNESSES_PATH"):
+            if hasattr(constants, name):
+                patch.setattr(constants, name, str(cache / name))
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setenv("HF_TOKEN", token)
+        yield use
 
 
 class _Handler(BaseHTTPRequestHandler):
