@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -323,7 +324,7 @@ def _checked_fields(value: Any, wanted: type[Any], name: str) -> Any:
     if not isinstance(value, Mapping):
         holder = f"{name} is" if name else "the file holds"
         raise ValueError(f"{holder} {_shortened(value)}, not an object")
-    hints = get_type_hints(wanted)
+    hints = _type_hints(wanted)
     if unknown := sorted(set(value) - set(hints)):
         raise ValueError(f"{name or 'it'} has an unknown field {_shortened(unknown[0])}")
     found = {}
@@ -337,6 +338,11 @@ def _checked_fields(value: Any, wanted: type[Any], name: str) -> Any:
         return wanted(**found)
     except ValueError as error:
         raise ValueError(f"{name}: {error}".removeprefix(": ").rstrip(".")) from error
+
+
+@cache
+def _type_hints(wanted: type[Any]) -> dict[str, Any]:
+    return get_type_hints(wanted)  # it evaluates the hints, which are text, anew
 
 
 def _is_required(field: Field[Any]) -> bool:
