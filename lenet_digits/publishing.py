@@ -1,9 +1,13 @@
-"""Writes the model card, checks the weights, and sends weights and app to the Hub.
+"""Writes the model card, checks the weights, and uploads weights and app to the Hub.
 
-The folder of weights is the repository on the Hub: ``model.safetensors``; ``config.json``;
-``metrics.json``, which training wrote; ``sample.png``, some test digits to check the weights with;
-``README.md``, the model card made from the metrics; ``onnx/model.onnx``, made from the weights; and
-figures, if any. The installed package has all of it but the ONNX file.
+A folder of weights becomes a repository on the Hub. It contains these files:
+
+- ``model.safetensors`` and ``config.json``, the weights and the sizes of the network
+- ``metrics.json``, the figures that training wrote
+- ``sample.png``, some test digits to check the weights with
+- ``README.md``, the model card, made from the metrics
+- ``onnx/model.onnx``, made from the weights; the installed package does not contain it
+- figures as PNG files
 """
 
 from __future__ import annotations
@@ -45,11 +49,11 @@ CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"
 RELIABILITY_FILE = "reliability.png"
 REQUIRED_FILES = (CARD_FILE, CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, SAMPLE_FILE, ONNX_FILE)
-# What a Space is made of: it installs requirements.txt and finds the package beside app.py.
+# A Space consists of these. It installs requirements.txt and finds the package beside app.py.
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 SPACE_FOLDERS = ("lenet_digits", "weights", "examples")
-LEFT_BEHIND = ("__pycache__", "*.pyc", "*.pyi", ".*", "onnx")
-# The README.md of a static Space: its settings.
+LEFT_OUT = ("__pycache__", "*.pyc", "*.pyi", ".*", "onnx")
+# The README.md of a static Space holds its settings.
 STATIC_SPACE = f"""---
 title: lenet-digits
 emoji: ✍️
@@ -70,19 +74,24 @@ tags:
   - image-classification
 ---
 
-The page of [lenet-digits](https://github.com/lenet-digits/lenet-digits) without a server: the
-visitor's browser reads the pictures itself, and sends them to nobody. `lenet-digits site` makes it.
+This is the page of [lenet-digits](https://github.com/lenet-digits/lenet-digits) without a server.
+The visitor's browser reads the pictures itself and sends them to nobody. `lenet-digits site` makes
+this page.
 """
-# Share of digits whose answer may differ from machine to machine: those the network is torn about.
-TORN = 2e-4
+PREPARE = "Make it again with lenet_digits.publishing.prepare."
+# An accuracy may differ by this share between machines: rounding decides near-ties, 2 of 10,000.
+NEAR_TIES = 2e-4
 
 
 class PublishingError(ValueError):
-    """Weights that do not agree with what is said of them, or an app that is not all there."""
+    """Weights that differ from what their files state, or an app of which files are missing."""
 
 
 def read_sample(path: str | PathLike[str]) -> Digits:
-    """The digits on a sheet: ten rows, one for each digit 0 to 9, of 28 x 28 pixels each."""
+    """The digits on a sheet: ten rows, one for each digit 0 to 9; a digit has 28 x 28 pixels.
+
+    Raises PublishingError where the picture has another size.
+    """
     with Image.open(path) as picture:
         sheet = np.array(picture.convert("L"))  # (280, 28 * columns) uint8
     columns = sheet.shape[1] // IMAGE_SIZE
@@ -94,7 +103,7 @@ def read_sample(path: str | PathLike[str]) -> Digits:
 
 
 def write_sample(digits: Digits, path: str | PathLike[str], *, columns: int = 20) -> None:
-    """Write the sheet `read_sample` reads: the first ``columns`` of each digit."""
+    """Write the first ``columns`` digits of each kind as a sheet for `read_sample`."""
     rows = [
         torch.cat(list(digits.images[digits.labels == digit][:columns]), dim=1)
         for digit in range(NUM_CLASSES)
@@ -103,10 +112,10 @@ def write_sample(digits: Digits, path: str | PathLike[str], *, columns: int = 20
 
 
 def prepare(folder: str | PathLike[str] | None = None) -> None:
-    """Make a folder of weights, metrics and sample ready to publish: say in it what is so.
+    """Complete a folder of weights, metrics and sample, so that it can be published.
 
-    Writes the weights' hash and their errors on the sample into ``metrics.json``, and
-    ``config.json``, the ONNX file and the model card. The shipped weights' folder by default.
+    Writes ``config.json``, the ONNX file and the model card. Adds the weights' SHA-256 and their
+    errors on the sample to ``metrics.json``. The default folder is that of the shipped weights.
     """
     home = Path(folder) if folder is not None else weights_directory()
     metrics = _read_metrics(home)
@@ -124,15 +133,16 @@ def prepare(folder: str | PathLike[str] | None = None) -> None:
 
 
 def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> Metrics:
-    """Check a folder of weights against itself; returns its metrics.
+    """Check that the files in a folder of weights agree with each other; returns the metrics.
 
     Args:
-        folder: the weights' folder.
-        digits: MNIST's test digits, to hold the stated accuracy to; the sample in the folder
-            alone is read without.
+        folder: the folder with the weights.
+        digits: MNIST's test digits, to check the stated accuracy with. Without them, only the
+            sample in the folder is read.
 
     Raises:
-        PublishingError: something is missing, too much, or not as stated; the message says what.
+        PublishingError: a file is missing, does not belong there, or states something wrong. The
+            message says which.
         WeightsError: the weights are not LeNet-5's.
     """
     home = Path(folder)
@@ -151,9 +161,11 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
             f"{metrics.sha256 or 'of no file'}, and the file's is {actual}."
         )
     if not _is_our_config(home / CONFIG_FILE):
-        raise PublishingError(f"{home / CONFIG_FILE} is not LeNet-5's.")
+        raise PublishingError(f"{home / CONFIG_FILE} does not describe LeNet-5. {PREPARE}")
     if (home / CARD_FILE).read_text("utf-8") != model_card(metrics, figures=_figures(home)):
-        raise PublishingError(f"{home / CARD_FILE} does not say what {METRICS_FILE} says.")
+        raise PublishingError(
+            f"{home / CARD_FILE} does not say what {METRICS_FILE} says. {PREPARE}"
+        )
     model = LeNet5.from_pretrained(home)
     result = evaluate(model, read_sample(home / SAMPLE_FILE))
     if metrics.sample != Sample(result.count, result.errors):
@@ -164,13 +176,10 @@ def check_weights(folder: str | PathLike[str], digits: Digits | None = None) -> 
             f"{f'{stated.errors} of {stated.count}' if stated else 'nothing of them'}."
         )
     if (home / ONNX_FILE).read_bytes() != _onnx(model):
-        raise PublishingError(
-            f"{home / ONNX_FILE} was not made from {WEIGHTS_FILE}. Make it again with "
-            "lenet_digits.publishing.prepare."
-        )
+        raise PublishingError(f"{home / ONNX_FILE} was not made from {WEIGHTS_FILE}. {PREPARE}")
     if digits is not None:
         measured = evaluate(model, digits)
-        if abs(measured.accuracy - metrics.accuracy) > TORN:
+        if abs(measured.accuracy - metrics.accuracy) > NEAR_TIES:
             raise PublishingError(
                 f"{WEIGHTS_FILE} reads {measured.accuracy:.2%} of the test digits right; "
                 f"{METRICS_FILE} states {metrics.accuracy:.2%}."
@@ -186,16 +195,17 @@ def push(
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> str:
-    """Upload a folder of weights, exactly it, to a model repository on the Hub, after checking it.
+    """Check a folder of weights and upload it to a model repository on the Hub.
 
-    The weights that this version of the package ships are tagged with it.
+    Other files in the repository are deleted. The commit is tagged with the version of this package
+    if the weights are those that this version ships.
 
     Args:
         repo: "owner/name"; created if it does not exist.
-        folder: of the weights; the shipped ones by default.
+        folder: the folder with the weights; the shipped weights by default.
         digits: see `check_weights`.
-        private: whether a repository made here is.
-        token: that may write there; the one that ``hf auth login`` stored by default.
+        private: whether to make a new repository private.
+        token: a token that may write there. The default is the one that ``hf auth login`` stored.
 
     Returns:
         The commit's hash.
@@ -231,19 +241,17 @@ def push(
 
 
 def copy_space(source: str | PathLike[str], target: str | PathLike[str]) -> None:
-    """Copy what a Space needs, and nothing else, from a checkout into an empty folder.
+    """Copy the files of a Space, and no others, from a checkout into an empty folder.
 
-    Raises PublishingError where something is missing.
+    Raises PublishingError where one is missing.
     """
     for name in (*SPACE_FILES, *SPACE_FOLDERS, f"weights/{WEIGHTS_FILE}"):
         if not Path(source, name).exists():
-            raise PublishingError(
-                f"{source} lacks {name}: run this in a checkout of the project, not elsewhere."
-            )
+            raise PublishingError(f"{source} lacks {name}: run this in a checkout of the project.")
     for name in SPACE_FILES:
         shutil.copy(Path(source, name), target)
     for name in SPACE_FOLDERS:
-        ignore = shutil.ignore_patterns(*LEFT_BEHIND)
+        ignore = shutil.ignore_patterns(*LEFT_OUT)
         shutil.copytree(Path(source, name), Path(target, name), ignore=ignore)
 
 
@@ -263,12 +271,12 @@ def push_space(
     Args:
         repo: "owner/name"; created if it does not exist.
         source: a checkout of the project.
-        private: whether a Space made here is.
+        private: whether to make a new Space private.
         hardware: for a new Space, as the Hub names it, for example "zero-a10g".
-        token: that may write there; the one that ``hf auth login`` stored by default.
+        token: a token that may write there. The default is the one that ``hf auth login`` stored.
 
     Raises:
-        PublishingError: the source is not all there.
+        PublishingError: a file is missing in the source.
         HubError: the Hub cannot be reached or refuses.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -294,8 +302,8 @@ def push_static_space(
 
     Args:
         repo: "owner/name"; created if it does not exist.
-        private: whether a Space made here is.
-        token: that may write there; the one that ``hf auth login`` stored by default.
+        private: whether to make a new Space private.
+        token: a token that may write there. The default is the one that ``hf auth login`` stored.
 
     Raises HubError where the Hub cannot be reached or refuses.
     """
@@ -321,7 +329,7 @@ def _figures(folder: Path) -> list[str]:
 
 
 def _onnx(model: LeNet5) -> bytes:
-    """The content of the ONNX file. PublishingError where the package that writes it is missing."""
+    """The content of the ONNX file. Raises PublishingError where the package onnx is missing."""
     tensors = {name: tensor.numpy() for name, tensor in tensors_of(model).items()}
     try:
         return onnx_of(tensors, sees_nondigits=model.sees_nondigits)
@@ -356,9 +364,11 @@ def _is_our_config(path: Path) -> bool:
 
 
 def model_card(metrics: Metrics, *, figures: Sequence[str] = ()) -> str:
-    """The model card, in Markdown, that says what the metrics say, and shows the figures named.
+    """The model card in Markdown: the template ``model_card.md.jinja``, filled from the metrics.
 
-    Its text is in the template ``model_card.md.jinja``.
+    Args:
+        metrics: parts of the card about figures that were not measured are left out.
+        figures: names of PNG files beside the card, which it shows.
     """
     recipe = metrics.recipe
     whole = metrics.trained_on_mnist and metrics.tested_on_mnist
@@ -397,7 +407,7 @@ def _template() -> jinja2.Template:
 
 
 def _card_data(metrics: Metrics) -> ModelCardData:
-    """What the Hub reads in a card. Only an accuracy on MNIST's test digits is stated there."""
+    """The YAML of the card. It states an accuracy only if that is on MNIST's test digits."""
     accuracy = EvalResult(
         task_type="image-classification",
         task_name="Handwritten digit recognition",
@@ -439,7 +449,7 @@ def _tested_on(metrics: Metrics) -> str:
 
 
 def weaknesses(metrics: Metrics) -> list[str]:
-    """Where it fails most, a sentence each, as far as the metrics tell."""
+    """Sentences about the mistakes that the metrics contain; as many as there are kinds of them."""
     found = []
     if metrics.real_input:
         lowest = sorted(metrics.real_input.items(), key=lambda item: item[1].accuracy)[:4]

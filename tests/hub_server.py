@@ -99,6 +99,7 @@ def using(cache: Path, token: str) -> Iterator[Callable[[str], None]]:
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         patch.setenv("HF_TOKEN", token)
         yield use
+        close_session()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -157,8 +157,8 @@ def test_the_card_says_what_the_metrics_say(weights: Path) -> None:
     metrics = Metrics.read(weights / "metrics.json")
     card = model_card(metrics)
     assert f"| MNIST's 10,000 test digits | 10,000 | {metrics.right / 100:.2f} % |" in card
-    assert f"{10_000 - metrics.right} of MNIST's 10,000 test digits are read wrong" in card
-    assert "On MNIST's 60,000 training digits" in card
+    assert f"It reads {10_000 - metrics.right} of MNIST's 10,000 test digits wrong:" in card
+    assert "- MNIST's 60,000 training digits\n" in card
     assert metrics.sha256 in card
     assert "| learning rate | 0.001 |" in card
 
@@ -193,7 +193,7 @@ def test_the_card_tells_more_where_more_was_measured(weights: Path) -> None:
         "| test digits | 0.0012 |",
         "| symbol | 90.0 % |",
         "takes for digits: symbol 10%.",
-        "Trained 5 times by the same recipe",
+        "The same recipe was run 5 times",
         "99.55 % ± 0.03 %",
         *(f"]({name})" for name in figures),
     ):
@@ -217,7 +217,8 @@ def test_the_card_of_a_run_on_other_digits_does_not_speak_of_mnists(weights: Pat
         for claim in ("MNIST's 10,000", "60,000", "split: test"):
             assert claim not in card
             assert claim in model_card(metrics)
-        assert "does it again" not in card
+        assert "trains it again" not in card
+    assert "trains it again" in model_card(replace(metrics, recipe=Recipe()))
 
 
 # Metrics
@@ -350,7 +351,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "model_int8.onnx does not belong to": lambda path: (path / "onnx/model_int8.onnx").touch(),
     ".git does not belong to": lambda path: (path / ".git").mkdir(),
     "was not measured with": lambda path: edit(path, sha256="0" * 64),
-    "config.json is not LeNet-5's": lambda path: (path / "config.json").write_text("{}"),
+    "config.json does not describe LeNet-5": lambda path: (path / "config.json").write_text("{}"),
     "does not say what metrics.json says": lambda path: (path / "README.md").write_text("# 100 %"),
     "metrics.json states 0 of 200": lambda path: edit(path, sample=Sample(count=200, errors=0)),
     "metrics.json states nothing of them": lambda path: edit(path, sample=None),
