@@ -154,7 +154,7 @@ def _download(
         path.unlink(missing_ok=True)
         raise HubError("what arrived is not what the Hub announced (its hash differs); try again")
     counted = hf_hub_url(repo, COUNTED_FILE, revision=revision)
-    # Nobody waits for the answer, or minds if there is none.
+    # Nobody waits for the answer, and an error of this request is ignored.
     _in_thread(partial(get_hf_file_metadata, counted, token=token, timeout=timeout))
     return path
 
@@ -222,7 +222,7 @@ def upload(
 
 
 def _in_thread(work: Callable[[], T]) -> Future[T]:
-    """Start work in a daemon thread. A caller may stop waiting for it, and so may a process."""
+    """Start work in a daemon thread: neither the caller nor the process has to wait for it."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -236,7 +236,7 @@ def _in_thread(work: Callable[[], T]) -> Future[T]:
 
 
 def _is_not_from_here(record: logging.LogRecord) -> bool:
-    """A filter of log records: `HubError` alone says what went wrong in our threads."""
+    """A filter that drops log records from our threads: `HubError` says what went wrong there."""
     return record.threadName != _THREAD
 
 
@@ -245,7 +245,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _reason(error: Exception, timeout: float = TIMEOUT) -> str:
-    """What went wrong, as the rest of a sentence."""
+    """What went wrong, to be put after a colon in a sentence."""
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -262,7 +262,7 @@ def _reason(error: Exception, timeout: float = TIMEOUT) -> str:
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
         return "there is no such repository, or it is private and needs a login (hf auth login)"
     if status == 429:
-        return "the Hub has had too many requests from here; try again later"
+        return "the Hub got too many requests from here; try again later"
     if status is not None:
         return f"the Hub answered with the error {status}; try again later"
     if "Connect" in type(error).__name__:

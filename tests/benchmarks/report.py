@@ -1,13 +1,15 @@
-"""Fills the figures of README and model card from files that commands wrote; measures nothing.
+"""Writes the figures into README and model card. It measures nothing: it reads other files.
 
-``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``mnist.json`` is from
-``tests.benchmarks.mnist``; ``numbers.json`` is from ``tests.benchmarks.numbers``;
-``realworld.json``, ``realworld-original.json`` and ``systems/*.json`` are from
-``tests.benchmarks.realworld``, with the shipped weights, with those of the original recipe, and
-with the adapters of other systems; ``app.json`` is from ``tests.benchmarks.load``, a list of
-objects with ``what``, ``result`` and ``how``.
+Training wrote ``weights/metrics.json``. Benchmarks wrote the files in ``tests/benchmarks/results``:
 
-python -m tests.benchmarks.report
+- ``mnist.json``: ``tests.benchmarks.mnist``
+- ``numbers.json``: ``tests.benchmarks.numbers``
+- ``realworld.json``: ``tests.benchmarks.realworld`` with the shipped weights
+- ``realworld-original.json``: the same with weights of the original recipe
+- ``systems/*.json``: the same with the adapters of other systems
+- ``app.json``: ``tests.benchmarks.load``; a list of objects with ``what``, ``result`` and ``how``
+
+Usage: python -m tests.benchmarks.report
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def read(name: str) -> Any:
 
 
 def read_systems() -> dict[str, dict[str, Any]]:
-    """What other systems made of the same pictures, best first, then the original pipeline."""
+    """The results of other systems, best first, then those of two simpler pipelines."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((RESULTS / "systems").glob("*.json")):
         found |= read(f"systems/{path.name}")
@@ -91,7 +93,7 @@ def _percent(share: float) -> str:
 
 
 def real_input() -> list[str]:
-    """The table of real input: a row a headline set, a column a system."""
+    """The table of real input: a row for each headline set, a column for each system."""
     ours, systems = read("realworld.json"), read_systems()
     titles = [f"{name}\\*" if result["limit"] else name for name, result in systems.items()]
     lines = [
@@ -112,7 +114,7 @@ def real_input() -> list[str]:
 
 
 def other_figures() -> list[str]:
-    """The table of everything else."""
+    """The table of the other figures."""
     metrics, ours, mnist = (
         Metrics.read(METRICS),
         read("realworld.json"),
@@ -158,7 +160,7 @@ def other_figures() -> list[str]:
 
 
 def filled(readme: str) -> str:
-    """The README with the tables, and what it is not good at, each between its two marks."""
+    """The README with the tables and the list of weaknesses, each between its two marks."""
     metrics = measured_metrics(Metrics.read(METRICS))
     parts = {
         "results": [*real_input(), "", *other_figures()],
@@ -173,7 +175,7 @@ def filled(readme: str) -> str:
 
 
 def measured_metrics(metrics: Metrics) -> Metrics:
-    """Training's metrics with the figures on other input, and of other runs, for the model card."""
+    """Training's metrics, with the figures on other input and of other runs added."""
     ours, mnist = read("realworld.json"), read("mnist.json")
     refusal = ours["refusal"]
     return replace(
@@ -216,7 +218,7 @@ def _accuracies(sets: dict[str, dict[str, Any]]) -> dict[str, Share]:
 
 
 def _summary(runs: list[dict[str, Any]]) -> Seeds | None:
-    """Mean, standard deviation and range of runs that differ in their seed, two or more."""
+    """Mean, standard deviation and range of runs that differ in their seed; None for one run."""
     if len(runs) < 2:
         return None
     accuracies = [run["accuracy"] for run in runs]
@@ -269,7 +271,7 @@ def _percent2(share: float) -> str:
 
 
 def draw_reliability() -> None:
-    """The pair of diagrams that the model card shows."""
+    """Draw the two diagrams that the model card shows."""
     results = {
         "MNIST's test digits": read("mnist.json"),
         "Real input, first seven sets": read("realworld.json"),

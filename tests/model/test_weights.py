@@ -1,4 +1,4 @@
-"""Weights on disk: the same ones back, or one sentence; and nothing that could run code is read."""
+"""Weights on disk: the same come back, or one sentence says why not, and no code in them runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def the_shipped_weights_stay_as_they_are() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_privileges() -> Iterator[None]:
-    """As someone who is not root."""
+    """Run the block as a user who is not root."""
     if os.geteuid() != 0:
         yield
         return
@@ -69,7 +69,7 @@ def assert_equal(one: LeNet5, other: LeNet5) -> None:
 
 
 def refusal(path: Path) -> str:
-    """The one sentence or two with which a file is refused."""
+    """The message with which a file is refused, in one line."""
     with pytest.raises(WeightsError) as caught:
         load_model(path)
     message = str(caught.value)
@@ -420,7 +420,7 @@ BOMBS = {
 def test_a_small_pth_that_fills_the_memory_or_never_ends_is_refused_unread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: bool
 ) -> None:
-    """Torch's ``weights_only`` keeps code out, not these."""
+    """The option ``weights_only`` of torch keeps code out, but not these."""
     monkeypatch.setattr(torch, "load", lambda *args, **options: pytest.fail("it was read"))
     path = tmp_path / "m.pth"
     path.write_bytes(BOMBS[name] * 5 if old else pth(BOMBS[name]))
@@ -430,7 +430,7 @@ def test_a_small_pth_that_fills_the_memory_or_never_ends_is_refused_unread(
 def test_torch_reads_what_was_looked_at(
     state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And not what another reader of zip files may find in the same one."""
+    """Two readers of zip files may find different contents in the same file."""
     read = []
     real = torch.load
 
@@ -457,7 +457,7 @@ def test_torch_reads_what_was_looked_at(
 
 
 class Trap:
-    """Unpickled, it leaves a file behind."""
+    """Whoever unpickles it makes a folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -518,7 +518,7 @@ print(unpickled)
 
 
 def test_nothing_is_ever_unpickled(tmp_path: Path) -> None:
-    """Training, resuming, saving, loading, predicting: none asks Python's pickle for anything."""
+    """Training, resuming, saving, loading and predicting never look up a name for a pickle."""
     data = Path(__file__).parents[1] / "data"
     command = [sys.executable, "-c", EVERYTHING, str(data), str(tmp_path)]
     done = subprocess.run(
@@ -616,7 +616,7 @@ def test_written_files_have_the_mode_that_the_umask_leaves(tmp_path: Path, mask:
 
 
 class FullDisk(io.FileIO):
-    """A file on a disk that is full: takes some bytes, then fails."""
+    """A file on a full disk: it takes some bytes, then fails."""
 
     def write(self, content: object) -> int:
         super().write(bytes(content)[:10])  # type: ignore[call-overload]

@@ -1,6 +1,6 @@
-"""Publishing: weights that agree with what is said of them arrive byte for byte, others stay here.
+"""Publishing: weights that are as their files state arrive byte for byte, and others stay here.
 
-The Hub is one on loopback that keeps what it is given; it is asked through ``huggingface_hub``.
+The Hub is `hub_server` on loopback. The real ``huggingface_hub`` sends the requests.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def digits() -> Digits:
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
-    """A folder of weights, however bad, of which all that is said is so."""
+    """A folder of untrained weights, all of whose files agree with each other."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     model = LeNet5().eval()
@@ -102,7 +102,7 @@ def original(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Path:
 
 @pytest.fixture
 def weights(original: Path, tmp_path: Path) -> Path:
-    """The same, to be damaged."""
+    """A copy of this folder, to be damaged."""
     return shutil.copytree(original, tmp_path / "weights")
 
 
@@ -119,7 +119,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def received(hub: Hub, key: str, revision: str = "main") -> dict[str, bytes]:
-    """What the Hub holds, but for what it made itself."""
+    """The files on the Hub, without the one that it made itself."""
     files = dict(hub.repositories[key].files(revision))
     del files[".gitattributes"]
     return files
@@ -225,7 +225,7 @@ def test_the_card_of_a_run_on_other_digits_does_not_speak_of_mnists(weights: Pat
 
 
 def mutations(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The places in JSON, of lists and of groups of like entries only the first and the last."""
+    """The places in JSON; of lists the first and the last, of groups of like entries the first."""
     if path:
         yield path
     if isinstance(value, dict):
@@ -238,7 +238,7 @@ def mutations(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
 
 
 def mutated(text: str, path: tuple[Any, ...], value: Any) -> str:
-    """The JSON with another value in that place; with none where the value is `...`."""
+    """The JSON with another value in that place; without the place where the value is `...`."""
     whole = json.loads(text)
     place = whole
     for step in path[:-1]:

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: the same in every process, with what the weights learned."""
+"""The header of a safetensors file is the same in every process and says what weights learned."""
 
 from __future__ import annotations
 

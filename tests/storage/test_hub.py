@@ -1,6 +1,6 @@
-"""Weights from the Hub: the right ones, or one sentence in time; and never anything but tensors.
+"""Weights from the Hub: the right ones arrive, or one sentence says in time why they do not.
 
-The Hub is `hub_server`, on loopback; the real ``huggingface_hub`` asks it.
+The Hub is `hub_server` on loopback. The real ``huggingface_hub`` sends the requests.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ FAULTS = {
     "missing": "there is no such repository, or it is private and needs a login",
     "no-revision": "there is no such revision",
     "no-file": "the repository has no such file",
-    "flooded": "the Hub has had too many requests from here",
+    "flooded": "the Hub got too many requests from here",
     "broken": "the Hub answered with the error 500",
     "no-hub": "the server that answered is not the Hugging Face Hub",
     "huge": "it has 99,000,000,000 bytes",
