@@ -428,14 +428,8 @@ def _card_data(metrics: Metrics) -> ModelCardData:
         datasets=["ylecun/mnist"],
         metrics=["accuracy"],
         tags=[
-            "lenet",
-            "lenet-5",
-            "mnist",
-            "handwriting",
-            "digit-recognition",
-            "pytorch",
-            "onnx",
-            "safetensors",
+            *("lenet", "lenet-5", "mnist", "handwriting", "digit-recognition"),
+            *("pytorch", "onnx", "safetensors"),
         ],
     )
 

@@ -284,6 +284,7 @@ def test_metrics_that_are_wrong_anywhere_are_one_sentence_or_make_a_card(
 
 NOT_METRICS = [b" ", b"[]", b"null", b"7", STORY[:2000].encode(), b"[" * 100_000, b"\xff\xfe"]
 NOT_METRICS += [b"\xef\xbb\xbf" + STORY.encode(), b'{"seed": 1' + b"0" * 5000, b"{}"]
+NOT_METRICS += [STORY.replace('"accuracy": 0.99', '"accuracy": 0.98', 1).encode()]
 
 
 @pytest.mark.parametrize("content", NOT_METRICS, ids=range(len(NOT_METRICS)))
