@@ -328,7 +328,7 @@ def _checked_fields(value: Any, wanted: type[Any], name: str) -> Any:
     if not isinstance(value, Mapping):
         holder = f"{name} is" if name else "the file holds"
         raise ValueError(f"{holder} {_shortened(value)}, not an object")
-    hints = _type_hints(wanted)
+    hints = _type_hints(wanted)  # type: ignore[arg-type]  # a class is hashable
     if unknown := sorted(set(value) - set(hints)):
         raise ValueError(f"{name or 'it'} has an unknown field {_shortened(unknown[0])}")
     found = {}
