@@ -1,7 +1,7 @@
-"""Writes LeNet-5 as an ONNX file: sixteen nodes, and the weights as they are.
+"""Writes LeNet-5 and its weights as an ONNX file of sixteen nodes.
 
-Names follow the Hub's conventions for image classifiers: the input ``pixel_values``, the output
-``logits``, the axis ``batch_size``. torch is not needed, for writing or for running the file.
+The names follow the Hub's conventions for image classifiers: the input ``pixel_values``, the output
+``logits``, the axis ``batch_size``. Neither writing nor running the file needs torch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from lenet_digits.reading.network import Floats
 
-ONNX_FILE = "onnx/model.onnx"  # in a folder of weights, where the Hub's libraries look for it
-OPSET, IR_VERSION = 13, 7  # of ONNX 1.8, November 2020: readers since then take the file
+ONNX_FILE = "onnx/model.onnx"  # the Hub's libraries look for it there, in a folder of weights
+OPSET, IR_VERSION = 13, 7  # of ONNX 1.8, November 2020: programs since then can read the file
 
 
 def onnx_of(weights: Mapping[str, Floats], *, sees_nondigits: bool = False) -> bytes:
@@ -23,8 +23,8 @@ def onnx_of(weights: Mapping[str, Floats], *, sees_nondigits: bool = False) -> b
 
     - ``logits``, (N, 10).
     - ``probabilities``, (N, 10), of the digits 0 to 9.
-    - ``outlier_score``, (N,), 0 or more; above 1 the canvas is not a digit. This output is left
-      out unless `sees_nondigits`: the weights learned what is not a digit, too.
+    - ``outlier_score``, (N,), 0 or more; above 1 the canvas is not a digit. The file has this
+      output only if `sees_nondigits` says that the weights also learned what is not a digit.
 
     The same weights give the same bytes.
 
@@ -56,8 +56,8 @@ def onnx_of(weights: Mapping[str, Floats], *, sees_nondigits: bool = False) -> b
     ]
     outputs = [value("logits", 10), value("probabilities", 10)]
     if sees_nondigits:
-        # What is not a digit is one more class, whose logit is always 0: the odds against a digit
-        # are 1 / sum(exp(logits)).
+        # "Not a digit" is an eleventh class, whose logit is always 0. So the odds against a digit
+        # are exp(0) / sum(exp(logits)).
         nodes += [
             node("ReduceLogSumExp", ["logits"], ["log_odds_for"], axes=[1], keepdims=0),
             node("Neg", ["log_odds_for"], ["log_odds_against"]),

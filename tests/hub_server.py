@@ -1,9 +1,8 @@
-"""A small Hugging Face Hub on loopback: keeps what is uploaded, serves it back, fails on demand.
+"""A small Hugging Face Hub on loopback. It keeps uploads, serves them, and fails on demand.
 
-It speaks as much of the Hub's protocol as `huggingface_hub` needs to create a repository, upload a
-folder to it, tag a commit and download a file. Repositories of the owner ``faulty`` fail in the
-manner of their name, whatever was uploaded to them. Those of the owner ``slow`` never answer a
-question for their ``config.json``.
+It knows the part of the Hub's protocol that `huggingface_hub` needs to create a repository, upload
+a folder, tag a commit and download a file. A repository of the owner ``faulty`` fails in the way
+that its name says. One of the owner ``slow`` never answers a request for its ``config.json``.
 """
 
 from __future__ import annotations
@@ -13,12 +12,17 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
 
 STATUSES = {"unauthorized": 401, "missing": 404, "flooded": 429, "broken": 500}
 STATUSES |= {"no-revision": 404, "no-file": 404}
@@ -28,7 +32,7 @@ ERROR_CODES |= {"no-file": "EntryNotFound"}
 
 @dataclass
 class Repository:
-    """What the Hub keeps of one repository."""
+    """A repository on the Hub."""
 
     settings: dict[str, Any]  # as they were asked for
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)  # files by commit and path
@@ -40,7 +44,7 @@ class Repository:
 
 
 class Hub(ThreadingHTTPServer):
-    """The server, with all that was uploaded to it and all that it was asked."""
+    """The server, with its repositories and a list of the requests that it got."""
 
     daemon_threads = True
     block_on_close = False
@@ -58,7 +62,7 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up."""
+        """Print nothing about clients that hang up."""
 
 
 @contextmanager
@@ -70,10 +74,31 @@ def serving() -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        close_session()  # or an open connection would still be served
         hub.closing.set()
         hub.shutdown()
         thread.join()
         hub.server_close()
+
+
+@contextmanager
+def using(cache: Path, token: str) -> Iterator[Callable[[str], None]]:
+    """A function that makes a URL the Hub of this process, until the block ends."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def use(url: str) -> None:
+            template = url + "/{repo_id}/resolve/{revision}/{filename}"
+            patch.setattr(constants, "ENDPOINT", url)
+            patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+            patch.setenv("HF_ENDPOINT", url)
+
+        for name in ("HF_HUB_CACHE", "HF_AGENT_HARNESSES_PATH"):
+            if hasattr(constants, name):
+                patch.setattr(constants, name, str(cache / name))
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setenv("HF_TOKEN", token)
+        yield use
+        close_session()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -69,6 +69,7 @@ def test_the_wheel_is_small_and_has_weights_types_and_licence(built):
         names = archive.namelist()
     assert {
         "lenet_digits/py.typed",
+        "lenet_digits/model_card.md.jinja",
         "lenet_digits/weights/model.safetensors",
         "lenet_digits/weights/metrics.json",
         "lenet_digits/examples/7-photo.jpg",

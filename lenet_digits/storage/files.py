@@ -1,4 +1,4 @@
-"""Reads weights files within a size limit, and writes any file whole or not at all."""
+"""Reads weights files within a size limit, and writes files atomically: whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MAX_BYTES = 4 * 2**20  # a file of LeNet-5's 61,706 float32 weights has 0.25 MiB
 
 
 class WeightsError(ValueError):
-    """A file that does not hold LeNet-5's weights, or not the weights that it should hold."""
+    """A file does not contain LeNet-5's weights, or contains others than it should."""
 
 
 def read_weights(path: Path) -> bytes:
-    """The bytes of a weights file, read in one go, so that two files are never mixed.
+    """The bytes of a weights file. It is opened once, so that two versions are never mixed.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -29,16 +29,16 @@ def read_weights(path: Path) -> bytes:
     """
     try:
         with open(path, "rb", opener=open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a device would never end
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a device may never end
                 raise WeightsError(f"{path} is not a regular file.")
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no weights file {path}.") from error
     except OSError as error:
-        if os.path.isdir(path):  # noqa: PTH112 - which raises nothing
+        if os.path.isdir(path):  # noqa: PTH112 - pathlib's raises where we may not look
             raise WeightsError(f"{path} is a folder; name the weights file in it.") from error
         raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # no file can have such a name
+    except ValueError as error:  # a name that no file can have
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{str(path)!r} cannot be read: {error}.") from error
@@ -54,17 +54,18 @@ def read_weights(path: Path) -> bytes:
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:
-    """Write a file that appears under its name whole or not at all; see `written_atomically`."""
+    """Write a file whole or not at all; see `written_atomically`."""
     with written_atomically(path) as file:
         file.write(content)
 
 
 @contextmanager
 def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file to write to; it appears under its name when the block ends, or not at all.
+    """A binary file to write to. It appears under its name when the block ends without an error.
 
-    A symbolic link stays: the file that it points to is written. Raises OSError where the file
-    cannot be written, or is not a regular file: a folder, a pipe, a device, a link to itself.
+    A symbolic link stays a link: the file that it points to is written. Raises OSError where the
+    file cannot be written or is not a regular file, but a folder, a pipe, a device or a link to
+    itself.
     """
     target = Path(os.path.realpath(path))
     given = Path(os.path.realpath(Path(path).parent), Path(path).name)
@@ -85,12 +86,15 @@ def written_atomically(path: str | PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _is_devices(path: Path) -> bool:
-    """Whether a place is the system's own, for devices and processes. /dev/shm holds files."""
+    """Whether a path is in /dev or /proc, where the system keeps devices and processes.
+
+    /dev/shm is not: it contains ordinary files.
+    """
     return path.parts[1:2] in (("dev",), ("proc",)) and path.parts[1:3] != ("dev", "shm")
 
 
 def exists(path: str | PathLike[str]) -> bool:
-    """Whether there is such a file. Also True where the system does not allow us to look."""
+    """Whether the path exists. Also True where the system forbids a look or refuses the name."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
@@ -98,5 +102,5 @@ def exists(path: str | PathLike[str]) -> bool:
 
 
 def open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting: a pipe would wait for a writer."""
+    """Open a file at once. Without this, opening a pipe would wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

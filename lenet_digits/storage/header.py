@@ -1,7 +1,7 @@
 """Reads and writes the metadata in the header of a safetensors file.
 
-A file starts with the length of its header (8 bytes, little-endian), then has the header (JSON,
-padded with spaces to a multiple of 8 bytes), then the numbers. The metadata are texts by name.
+A file consists of the length of its header (8 bytes, little-endian), the header (JSON, padded with
+spaces to a multiple of 8 bytes) and the numbers. The metadata are a dictionary of texts.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import json
 import struct
 from collections.abc import Mapping
 
-FIELD = "__metadata__"  # their place in the header, by the format
+FIELD = "__metadata__"  # the key of the metadata in the header
 LENGTH = struct.Struct("<Q")
-NONDIGITS = {"nondigits": "seen"}  # of weights that learned what is not a digit, too
+NONDIGITS = {"nondigits": "seen"}  # says that the weights also learned what is not a digit
 
 
 def metadata_of(content: bytes) -> dict[str, str]:
@@ -21,15 +21,15 @@ def metadata_of(content: bytes) -> dict[str, str]:
 
 
 def sees_nondigits(content: bytes) -> bool:
-    """Whether the file says that its weights learned what is not a digit, too."""
+    """Whether the file says that its weights also learned what is not a digit."""
     return NONDIGITS.items() <= metadata_of(content).items()
 
 
 def with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
     """The same safetensors file with these metadata instead of its own, and a sorted header.
 
-    The writer of safetensors puts metadata in an order that differs from process to process, and
-    the SHA-256 of the file would differ with it.
+    Sorting makes the SHA-256 of the file the same in every process. The library safetensors writes
+    the metadata in an order that changes from process to process.
     """
     header, numbers = _split(content)
     header.pop(FIELD, None)

@@ -1,7 +1,6 @@
 """Downloads weights from the Hugging Face Hub within a time limit, and uploads folders to it.
 
-Nothing here touches the network, or imports a package that could, before `fetch` or `upload` is
-called.
+Importing this module is cheap: only `fetch` and `upload` import packages that can use the network.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from lenet_digits import __version__
@@ -23,7 +22,7 @@ from lenet_digits.storage.shipped import REPO, REVISION, SHIPPED_SHA256, WEIGHTS
 T = TypeVar("T")
 
 TIMEOUT = 10.0  # seconds
-COUNTED_FILE = "config.json"  # the Hub counts a download for each request for it
+COUNTED_FILE = "config.json"  # the Hub counts a download for each request for this file
 
 _SOURCE = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>\S+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -31,13 +30,13 @@ _THREAD = "lenet-digits-hub"
 
 
 class HubError(OSError):
-    """What the Hub did not deliver, or not as it should."""
+    """The Hub did not deliver a file, delivered another one, or refused an upload."""
 
 
 def split_source(source: object) -> tuple[str, str | None] | None:
     """The repository and the revision in "owner/name" or "owner/name@revision".
 
-    None for all that is rather a file: a path object, a name that exists or ends as weights do.
+    None for a path: a `Path`, an existing file, or a name that ends as weights files do.
     """
     if not isinstance(source, str) or exists(source):
         return None
@@ -49,7 +48,6 @@ def split_source(source: object) -> tuple[str, str | None] | None:
 
 def fetch(
     repo: str,
-    filename: str = WEIGHTS_FILE,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -57,90 +55,107 @@ def fetch(
     local_files_only: bool = False,
     timeout: float = TIMEOUT,
 ) -> Path:
-    """Download a file of a model repository, or find it in the Hub's cache on this disk.
+    """Download a repository's weights file, or find it in the Hub's cache on this disk.
 
-    A commit, or the packaged revision of the project's own repository, never changes: if it is in
-    the cache, the network is not asked. Anything else is asked for, and what is in the cache
-    serves where the Hub does not.
+    A commit never changes, and neither does `REVISION` of the project's own repository: what the
+    cache has of them is used without a request. The Hub is asked for anything else. If it does not
+    answer, the file that it last sent is used, if the cache has one.
 
     Args:
         repo: "owner/name".
-        filename: of the file within it.
-        revision: tag, branch or commit; `REVISION` for the project's own repository and the
-            branch ``main`` for others by default.
+        revision: tag, branch or commit. The default is `REVISION` for the project's own repository
+            and the branch ``main`` for others.
         token, cache_dir, local_files_only: as in ``huggingface_hub.hf_hub_download``.
         timeout: seconds after which to give up.
 
+    Returns:
+        The path of the file in the cache.
+
     Raises:
-        HubError: the Hub cannot be reached in time, refuses, lacks the file, or sends another than
-            the one it announces or this package knows; the message says which.
+        HubError: the Hub cannot be reached in time, refuses, or lacks the file; or the file is not
+            the one that the Hub announced or that this version was released with. The message says
+            which.
     """
+    from huggingface_hub import try_to_load_from_cache
+
     wanted = revision or (REVISION if repo == REPO else "main")
-    pinned = bool(_COMMIT.fullmatch(wanted)) or (repo, wanted) == (REPO, REVISION)
-    origin = f"{repo}@{wanted}"
-
-    def cached() -> Path | None:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(repo, filename, cache_dir=cache_dir, revision=wanted)
-        return Path(found) if isinstance(found, str) else None
-
-    def download() -> Path:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from tqdm import tqdm
-
-        class Silent(tqdm):  # type: ignore[misc]
-            def __init__(self, *args: object, **kwargs: object) -> None:
-                super().__init__(*args, **(kwargs | {"disable": True}))
-
-        for handler in logging.getLogger("huggingface_hub").handlers:
-            handler.addFilter(_not_from_here)
-        # Asked first, this answers at once where hf_hub_download would try again for minutes.
-        url = hf_hub_url(repo, filename, revision=wanted)
-        found = get_hf_file_metadata(url, token=token, timeout=timeout)
-        if found.commit_hash is None:
+    is_ours = (repo, wanted) == (REPO, REVISION)
+    try:
+        found = try_to_load_from_cache(repo, WEIGHTS_FILE, cache_dir=cache_dir, revision=wanted)
+        cached = Path(found) if isinstance(found, str) else None
+        if cached and (local_files_only or is_ours or _COMMIT.fullmatch(wanted)):
+            path = cached
+        elif local_files_only:
+            raise HubError("it is not in the cache on this disk, and only that was to be searched")
+        else:
+            work = partial(_download, repo, wanted, token, cache_dir, timeout)
+            try:
+                path = _in_thread(work).result(timeout)
+            except HubError:
+                raise
+            except Exception:
+                if cached is None:
+                    raise
+                path = cached
+        if is_ours and _sha256(path.read_bytes()) != SHIPPED_SHA256:
             raise HubError(
-                "the server that answered is not the Hugging Face Hub, perhaps a proxy or a login "
-                "page"
+                f"it is not the file that lenet-digits {__version__} was released with (its "
+                f"SHA-256 differs); to download it again, delete {path}"
             )
-        if found.size is not None and found.size > MAX_BYTES:
-            raise HubError(f"it has {found.size:,} bytes; LeNet-5's weights take about 250,000")
-        path = hf_hub_download(
+    except Exception as error:
+        reason = _reason(error, timeout)
+        raise HubError(f"{WEIGHTS_FILE} of {repo}@{wanted}: {reason}.") from error
+    return path
+
+
+def _download(
+    repo: str,
+    revision: str,
+    token: str | bool | None,
+    cache_dir: str | Path | None,
+    timeout: float,
+) -> Path:
+    """Download a weights file to the Hub's cache, and check the hash that the Hub announced."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from tqdm import tqdm
+
+    class NoBar(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **(kwargs | {"disable": True}))
+
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_is_not_from_here)
+    # This request fails at once where hf_hub_download would try again for minutes.
+    url = hf_hub_url(repo, WEIGHTS_FILE, revision=revision)
+    announced = get_hf_file_metadata(url, token=token, timeout=timeout)
+    if announced.commit_hash is None or announced.etag is None:
+        raise HubError(
+            "the server that answered is not the Hugging Face Hub; it may be a proxy or a login "
+            "page"
+        )
+    if announced.size is not None and announced.size > MAX_BYTES:
+        raise HubError(f"it has {announced.size:,} bytes; LeNet-5's weights take about 250,000")
+    path = Path(
+        hf_hub_download(
             repo,
-            filename,
-            revision=wanted,
+            WEIGHTS_FILE,
+            revision=revision,
             token=token,
             cache_dir=cache_dir,
             etag_timeout=timeout,
-            tqdm_class=Silent,
+            tqdm_class=NoBar,
         )
-        _count_download(repo, wanted, token, timeout)
-        return Path(path)
-
-    def obtain() -> Path:
-        path = cached() if pinned or local_files_only else None
-        if path is None and local_files_only:
-            raise HubError("it is not in the cache on this disk, and only that was to be searched")
-        return path or download()
-
-    try:
-        try:
-            path = _within(timeout, obtain)
-        except (HubError, ValueError):
-            raise
-        except Exception:
-            fallback = cached()
-            if fallback is None:
-                raise
-            path = fallback
-        digest = _verify(path)
-        if (repo, filename, wanted) == (REPO, WEIGHTS_FILE, REVISION) and digest != SHIPPED_SHA256:
-            raise HubError(
-                f"it is not the file that lenet-digits {__version__} was released with (its "
-                "SHA-256 differs)"
-            )
-    except Exception as error:
-        raise HubError(f"{filename} of {origin}: {_reason(error, timeout)}.") from error
+    )
+    content = path.read_bytes()
+    blob = b"blob %d\0" % len(content) + content  # git hashes this
+    hashes = {64: _sha256(content), 40: hashlib.sha1(blob, usedforsecurity=False).hexdigest()}
+    if announced.etag != hashes.get(len(announced.etag), announced.etag):
+        path.resolve().unlink()  # or the next call would find it in the cache
+        path.unlink(missing_ok=True)
+        raise HubError("what arrived is not what the Hub announced (its hash differs); try again")
+    counted = hf_hub_url(repo, COUNTED_FILE, revision=revision)
+    # Nobody waits for the answer, and an error of this request is ignored.
+    _in_thread(partial(get_hf_file_metadata, counted, token=token, timeout=timeout))
     return path
 
 
@@ -160,16 +175,16 @@ def upload(
     """Upload a folder to a repository, in one commit; returns the commit's hash.
 
     Args:
-        folder: with the files, no others.
+        folder: all files in it are uploaded.
         repo: "owner/name"; created if it does not exist.
         repo_type: "model" or "space".
-        private: whether a repository made here is; the owner's default where not said.
+        private: whether to make a new repository private. None leaves it to the owner's settings.
         token: as in ``huggingface_hub.HfApi``.
-        message: of the commit.
-        tag: to put on the commit, unless the repository has it already.
-        exact: whether to remove from the repository what the folder lacks.
-        sdk: of a Space made here, "gradio" or "static".
-        hardware: of a Space made here, say "zero-a10g"; the free one where not said.
+        message: the commit's message.
+        tag: a tag for the commit. If the repository has that tag already, it stays where it is.
+        exact: whether to delete files of the repository that the folder lacks.
+        sdk: "gradio" or "static", for a new Space.
+        hardware: for a new Space, for example "zero-a10g". None is the free hardware.
 
     Raises:
         HubError: the Hub cannot be reached or refuses; the message says why.
@@ -206,66 +221,31 @@ def upload(
     return commit
 
 
-def _count_download(repo: str, revision: str, token: str | bool | None, timeout: float) -> None:
-    """Have the Hub count the download, in a thread of its own.
-
-    The caller does not need the result: the Hub may have no such file, or not answer.
-    """
-
-    def ask() -> None:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-        with suppress(Exception):
-            url = hf_hub_url(repo, COUNTED_FILE, revision=revision)
-            get_hf_file_metadata(url, token=token, timeout=timeout)
-
-    threading.Thread(target=ask, name=_THREAD, daemon=True).start()
-
-
-def _verify(path: Path) -> str:
-    """Compare a cached file with its name in the cache: the hash by which the Hub announced it.
-
-    Returns the SHA-256 of the file, in hexadecimal.
-    """
-    announced = path.readlink().name if path.is_symlink() else ""
-    content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    blob = b"blob %d\0" % len(content) + content  # what git hashes
-    actual = {64: sha256, 40: hashlib.sha1(blob, usedforsecurity=False).hexdigest()}
-    if announced != actual.get(len(announced), announced):
-        path.resolve().unlink()
-        path.unlink()
-        raise HubError("what arrived is not what the Hub announced (its hash differs); try again")
-    return sha256
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Do the work in a thread, and leave it behind where it takes longer."""
-    outcome: SimpleQueue[tuple[T | None, Exception | None]] = SimpleQueue()
+def _in_thread(work: Callable[[], T]) -> Future[T]:
+    """Start work in a daemon thread: neither the caller nor the process has to wait for it."""
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
-            outcome.put((work(), None))
+            future.set_result(work())
         except Exception as error:
-            outcome.put((None, error))
+            future.set_exception(error)
 
     threading.Thread(target=run, name=_THREAD, daemon=True).start()
-    try:
-        result, error = outcome.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]
+    return future
 
 
-def _not_from_here(record: logging.LogRecord) -> bool:
-    """A filter: what went wrong is said once, by `HubError`."""
+def _is_not_from_here(record: logging.LogRecord) -> bool:
+    """A filter that drops log records from our threads: `HubError` says what went wrong there."""
     return record.threadName != _THREAD
 
 
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _reason(error: Exception, timeout: float = TIMEOUT) -> str:
-    """What went wrong, as the rest of a sentence."""
+    """What went wrong, to be put after a colon in a sentence."""
     from huggingface_hub import errors
 
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -282,7 +262,7 @@ def _reason(error: Exception, timeout: float = TIMEOUT) -> str:
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
         return "there is no such repository, or it is private and needs a login (hf auth login)"
     if status == 429:
-        return "the Hub has had too many requests from here; try again later"
+        return "the Hub got too many requests from here; try again later"
     if status is not None:
         return f"the Hub answered with the error {status}; try again later"
     if "Connect" in type(error).__name__:

@@ -1,4 +1,4 @@
-"""The weights and pictures that come inside this package, and how to tell that they are intact."""
+"""Finds the weights and example pictures inside this package, and checks the weights' SHA-256."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from lenet_digits import __version__
 from lenet_digits.storage.files import WeightsError, read_weights
 
 WEIGHTS_FILE = "model.safetensors"
-REPO = "lenet-digits/lenet-5"  # where the Hub has the same weights
-REVISION = f"v{__version__}"  # the tag in REPO whose weights this version of the package ships
-# SHA-256 of the weights file that this version ships, and that REPO has under REVISION.
+REPO = "lenet-digits/lenet-5"  # the repository on the Hub with the same weights
+REVISION = f"v{__version__}"  # the tag in REPO of the weights that this version ships
+# SHA-256 of the weights file that this version ships; REPO has the same file under REVISION.
 SHIPPED_SHA256 = "890da01928f3cc40f59aa9faa1a4542fc8d377772117f2a1170f94c672643ce9"
 
 PACKAGE = Path(__file__).parent.parent
 
 
 def weights_directory() -> Path:
-    """The folder of the shipped weights: in an installed package, or beside it in a checkout."""
+    """The folder of the shipped weights: inside an installed package, beside it in a checkout."""
     return _folder("weights")
 
 
 def examples_directory() -> Path:
-    """The folder of the example pictures: in an installed package, or beside it in a checkout."""
+    """The folder of example pictures: inside an installed package, beside it in a checkout."""
     return _folder("examples")
 
 
@@ -32,7 +32,7 @@ def shipped_weights() -> bytes:
 
     Raises:
         WeightsError: the file is not the one that this version shipped with.
-        FileNotFoundError: the file is gone.
+        FileNotFoundError: the file is missing.
     """
     path = weights_directory() / WEIGHTS_FILE
     content = read_weights(path)

@@ -1,7 +1,7 @@
-"""What ``metrics.json`` holds: the figures of a training run, and others measured with its weights.
+"""Reads and writes ``metrics.json``: the figures of a training run and others of its weights.
 
-`Metrics.read` is the only reader and `Metrics.write` the only writer. What was read has the right
-types and ranges, so that no other code has to check. The app reads them without torch.
+All code reads the file with `Metrics.read` and writes it with `Metrics.write`. `Metrics.read`
+checks types and ranges, so that no other code has to. It does not need torch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -22,17 +23,17 @@ NUM_CLASSES = 10  # digits 0 to 9
 # Of MNIST's 60,000 training digits: SHA-256 of the images' bytes and then the labels' (int64).
 MNIST_SHA256 = "d18cfd466eb143ac1097fde604dba9eec4116885869d04cc648b510949f9e88c"
 MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)  # test digits, by label
-ABSENT: tuple[object, ...] = (None, "", (), {})  # what is not written
-MOST = 2**63  # above every count, seed and time
+ABSENT: tuple[object, ...] = (None, "", (), {})  # values that are not written
+MAX_NUMBER = 2**63  # larger than any count, seed or time
 
 
 class MetricsError(ValueError):
-    """A file that does not hold the metrics of a training run."""
+    """The file does not contain the metrics of a training run."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """What was read right of some pictures.
+    """The share of some pictures that was read right.
 
     Attributes:
         accuracy: share read right, in [0, 1].
@@ -49,11 +50,11 @@ class Share:
 
 @dataclass(frozen=True)
 class CorruptedShare:
-    """What was read right of digits with one of MNIST-C's corruptions; shares in [0, 1].
+    """The shares of digits with one of MNIST-C's corruptions that were read right, in [0, 1].
 
     Attributes:
-        bare: by the network alone.
-        pipeline: by the whole package, which frames the digits again.
+        bare: share that the network alone reads right.
+        pipeline: share that the whole package reads right, which frames the digits again.
         count: number of digits, 1 or more.
     """
 
@@ -72,9 +73,9 @@ class Miss:
     """A mistake that was made several times.
 
     Attributes:
-        digit: what was written, 0 to 9.
+        digit: the digit in the picture, 0 to 9.
         read_as: the wrong answer, 0 to 9; None where the picture was refused.
-        count: how many times.
+        count: how many times this happened.
         of: number of pictures of that digit.
     """
 
@@ -93,7 +94,7 @@ class Miss:
 
 @dataclass(frozen=True)
 class Seeds:
-    """Runs that differ in their seed only: accuracies on the test digits, in [0, 1].
+    """Accuracies on the test digits, in [0, 1], of runs that differ only in their seed.
 
     Attributes:
         count: number of runs, 2 or more.
@@ -116,10 +117,10 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Sample:
-    """The sheet of test digits that is published beside the weights.
+    """The answers to the sheet of test digits that is published with the weights.
 
     Attributes:
-        count: number of digits on it, 1 or more.
+        count: number of digits on the sheet, 1 or more.
         errors: how many of them the weights read wrong.
     """
 
@@ -137,11 +138,11 @@ class EpochRecord:
 
     Attributes:
         epoch: its number, counted from 1.
-        train_loss: the training cost, over the digits as the epoch showed them.
+        train_loss: the loss on the training digits, as the epoch showed them.
         test_loss: the loss on the test digits.
         test_accuracy: share of the test digits read right, in [0, 1].
-        learning_rate: at the epoch's end.
-        seconds: how long it took; below 0 where the clock was set back.
+        learning_rate: the rate at the end of the epoch.
+        seconds: how long the epoch took; negative if the clock was set back.
     """
 
     epoch: int
@@ -163,26 +164,29 @@ class Metrics:
     """The figures of a training run, and others measured with its weights.
 
     Attributes:
-        recipe, seed: what the run was started with.
-        data_sha256: of the training digits, see `MNIST_SHA256`.
-        limit: number of training digits, if not all were used.
-        holdout: number of training digits put aside, and evaluated on instead of the test digits.
-        accuracy: share of the digits evaluated on that was read right, in [0, 1].
-        loss: mean cross-entropy on them, in nats.
-        confusion: 10 rows of 10, digits counted by label and answer.
+        recipe, seed: the run was started with these.
+        data_sha256: hash of the training digits, see `MNIST_SHA256`.
+        limit: number of training digits that were used; None for all.
+        holdout: number of training digits that were kept for evaluation, in place of the test
+            digits.
+        accuracy: share of the evaluated digits that was read right, in [0, 1].
+        loss: mean cross-entropy on the evaluated digits, in nats.
+        confusion: 10 rows of 10 counts of evaluated digits: a row for each label, a column for each
+            answer.
         epochs: the record of each epoch.
-        versions: of the package, torch and Python; machine, device and number of threads.
-        evaluated_on: "the test digits", or the held-out digits in words.
-        sha256: of the weights file; empty where none was written.
+        versions: versions of the package, torch and Python; machine, device and number of threads.
+        evaluated_on: the evaluated digits in words, see the function `evaluated_on`.
+        sha256: hash of the weights file; empty if none was written.
         sample: how the weights read the published sheet.
-        real_input: what was read right, by name of the pictures.
-        others: the same of other systems, by their names.
-        numbers: of pictures of numbers, how many `read` reads right as a whole, by their name.
-        mnist_c: what was read right, by name of the corruption.
+        real_input: shares read right, by name of the set of pictures.
+        others: the same of other systems, by name of the system.
+        numbers: shares of pictures of numbers that `read` reads right as a whole, by name of set.
+        mnist_c: shares read right, by name of the corruption.
         misses: the most frequent mistakes on real input.
-        calibration: expected calibration errors, by name of the pictures.
-        refusal: shares refused, by kind of picture; and ``AUROC``.
-        seeds: runs of the same recipe with other seeds.
+        calibration: expected calibration errors, by name of the set of pictures.
+        refusal: shares that were refused, by kind of picture; and the area under the ROC curve
+            under the name ``AUROC``.
+        seeds: summary of runs of the same recipe with other seeds.
     """
 
     recipe: Recipe
@@ -228,22 +232,22 @@ class Metrics:
 
     @property
     def count(self) -> int:
-        """How many digits the run was evaluated on."""
+        """Number of digits that the run was evaluated on."""
         return sum(map(sum, self.confusion))
 
     @property
     def right(self) -> int:
-        """How many of them were read right."""
+        """Number of these digits that were read right."""
         return sum(row[digit] for digit, row in enumerate(self.confusion))
 
     @property
     def trained_on_mnist(self) -> bool:
-        """Whether the training digits were MNIST's 60,000, all of them."""
+        """Whether the run trained on all of MNIST's 60,000 training digits."""
         return self.data_sha256 == MNIST_SHA256 and self.limit is None and not self.holdout
 
     @property
     def tested_on_mnist(self) -> bool:
-        """Whether the digits evaluated on were MNIST's 10,000 test digits, by their counts."""
+        """Whether the counts of the evaluated digits are those of MNIST's 10,000 test digits."""
         return not self.holdout and tuple(map(sum, self.confusion)) == MNIST_TEST
 
     @classmethod
@@ -251,8 +255,9 @@ class Metrics:
         """The metrics in a file.
 
         Raises:
-            MetricsError: it does not hold the metrics of a training run; the message says why.
-            OSError: it cannot be read.
+            MetricsError: the file does not contain the metrics of a training run. The message says
+                why.
+            OSError: the file cannot be read.
         """
         try:
             return cls.parse(path.read_text("utf-8"))
@@ -267,20 +272,20 @@ class Metrics:
 
     @classmethod
     def parse(cls, text: str) -> Metrics:
-        """The metrics in a JSON text. Raises ValueError, with the name of what is wrong."""
+        """The metrics in a JSON text. Raises ValueError, which names the wrong field."""
         try:
             value = json.loads(text)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
         except json.JSONDecodeError as error:
             raise ValueError(f"it is not JSON in line {error.lineno}") from None
-        except ValueError:  # Python's limit
+        except ValueError:  # Python limits the digits of a number
             raise ValueError("a number in it has too many digits") from None
         metrics: Metrics = _checked(value, cls, "")
         return metrics
 
     def write(self, path: Path) -> None:
-        """Write them to a file, which appears whole or not at all. Raises OSError."""
+        """Write the metrics to a file, which appears whole or not at all. Raises OSError."""
         values = asdict(self)
         for each in fields(self):
             if not _is_required(each) and values[each.name] in ABSENT:
@@ -290,12 +295,12 @@ class Metrics:
 
 
 def evaluated_on(holdout: int) -> str:
-    """What a run was evaluated on, in words."""
+    """The digits that a run was evaluated on, in words."""
     return f"{holdout:,} held-out training digits" if holdout else "the test digits"
 
 
 def _checked(value: Any, wanted: Any, name: str) -> Any:
-    """A value from JSON as the type that is wanted. Raises ValueError, with the value's name."""
+    """Convert a value from JSON to the type `wanted`. Raises ValueError, with the value's name."""
     origin, parts = get_origin(wanted), get_args(wanted)
     if isinstance(wanted, type) and is_dataclass(wanted):
         return _checked_fields(value, wanted, name)
@@ -310,9 +315,9 @@ def _checked(value: Any, wanted: Any, name: str) -> Any:
         return {key: _checked(each, parts[1], f"{name}: {key}") for key, each in value.items()}
     if origin is tuple and isinstance(value, list):
         return tuple(_checked(each, parts[0], f"{name} {i}") for i, each in enumerate(value, 1))
-    if wanted is float and type(value) in (int, float) and abs(value) <= MOST:
+    if wanted is float and type(value) in (int, float) and abs(value) <= MAX_NUMBER:
         return float(value)
-    if wanted is int and type(value) is int and abs(value) <= MOST:
+    if wanted is int and type(value) is int and abs(value) <= MAX_NUMBER:
         return value
     if wanted in (str, bool) and type(value) is wanted:
         return value
@@ -323,7 +328,7 @@ def _checked_fields(value: Any, wanted: type[Any], name: str) -> Any:
     if not isinstance(value, Mapping):
         holder = f"{name} is" if name else "the file holds"
         raise ValueError(f"{holder} {_shortened(value)}, not an object")
-    hints = get_type_hints(wanted)
+    hints = _type_hints(wanted)  # type: ignore[arg-type]  # a class is hashable
     if unknown := sorted(set(value) - set(hints)):
         raise ValueError(f"{name or 'it'} has an unknown field {_shortened(unknown[0])}")
     found = {}
@@ -337,6 +342,11 @@ def _checked_fields(value: Any, wanted: type[Any], name: str) -> Any:
         return wanted(**found)
     except ValueError as error:
         raise ValueError(f"{name}: {error}".removeprefix(": ").rstrip(".")) from error
+
+
+@cache
+def _type_hints(wanted: type[Any]) -> dict[str, Any]:
+    return get_type_hints(wanted)  # it evaluates the hints, which are text, anew
 
 
 def _is_required(field: Field[Any]) -> bool:

@@ -1,13 +1,15 @@
-"""Fills the figures of README, RESULTS.md and the model card from what commands wrote.
+"""Writes the figures into README, RESULTS.md and the model card. It measures nothing.
 
-``weights/metrics.json`` is training's. In ``tests/benchmarks/results``, ``mnist.json`` is from
-``tests.benchmarks.mnist``; ``numbers.json`` is from ``tests.benchmarks.numbers``;
-``realworld.json``, ``realworld-original.json`` and ``systems/*.json`` are from
-``tests.benchmarks.realworld``, with the shipped weights, with those of the original recipe, and
-with the adapters of other systems; ``app.json`` is from ``tests.benchmarks.load``, a list of
-objects with ``what``, ``result`` and ``how``.
+Training wrote ``weights/metrics.json``. Benchmarks wrote the files in ``tests/benchmarks/results``:
 
-python -m tests.benchmarks.report
+- ``mnist.json``: ``tests.benchmarks.mnist``
+- ``numbers.json``: ``tests.benchmarks.numbers``
+- ``realworld.json``: ``tests.benchmarks.realworld`` with the shipped weights
+- ``realworld-original.json``: the same with weights of the original recipe
+- ``systems/*.json``: the same with the adapters of other systems
+- ``app.json``: ``tests.benchmarks.load``; a list of objects with ``what``, ``result`` and ``how``
+
+Usage: python -m tests.benchmarks.report
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def read(name: str) -> Any:
 
 
 def read_systems() -> dict[str, dict[str, Any]]:
-    """What other systems made of the same pictures, best first, then the original pipeline."""
+    """The results of other systems, best first, then those of two simpler pipelines."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((RESULTS / "systems").glob("*.json")):
         found |= read(f"systems/{path.name}")
@@ -92,7 +94,7 @@ def _percent(share: float) -> str:
 
 
 def real_input() -> list[str]:
-    """The table of real input: a row a headline set, a column a system."""
+    """The table of real input: a row for each headline set, a column for each system."""
     ours, systems = read("realworld.json"), read_systems()
     titles = [f"{name}\\*" if result["limit"] else name for name, result in systems.items()]
     lines = [
@@ -113,7 +115,7 @@ def real_input() -> list[str]:
 
 
 def other_figures() -> list[str]:
-    """The table of everything else."""
+    """The table of the other figures."""
     metrics, ours, mnist = (
         Metrics.read(METRICS),
         read("realworld.json"),
@@ -189,7 +191,7 @@ def headline() -> str:
 
 
 def measured_metrics(metrics: Metrics) -> Metrics:
-    """Training's metrics with the figures on other input, and of other runs, for the model card."""
+    """Training's metrics, with the figures on other input and of other runs added."""
     ours, mnist = read("realworld.json"), read("mnist.json")
     refusal = ours["refusal"]
     return replace(
@@ -232,7 +234,7 @@ def _accuracies(sets: dict[str, dict[str, Any]]) -> dict[str, Share]:
 
 
 def _summary(runs: list[dict[str, Any]]) -> Seeds | None:
-    """Mean, standard deviation and range of runs that differ in their seed, two or more."""
+    """Mean, standard deviation and range of runs that differ in their seed; None for one run."""
     if len(runs) < 2:
         return None
     accuracies = [run["accuracy"] for run in runs]
@@ -285,7 +287,7 @@ def _percent2(share: float) -> str:
 
 
 def draw_reliability() -> None:
-    """The pair of diagrams that the model card shows."""
+    """Draw the two diagrams that the model card shows."""
     results = {
         "MNIST's test digits": read("mnist.json"),
         "Real input, first seven sets": read("realworld.json"),

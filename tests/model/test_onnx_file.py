@@ -1,4 +1,4 @@
-"""The ONNX file: ONNX Runtime gives the answers of the network in NumPy, on the weights we ship."""
+"""The ONNX file: ONNX Runtime answers with it as the network in NumPy does."""
 
 from __future__ import annotations
 

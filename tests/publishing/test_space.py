@@ -1,8 +1,8 @@
-"""The checkout as a Space: built from requirements.txt and Gradio alone, started, and drawn on.
+"""The checkout as a Space: it is built from requirements.txt and Gradio, started, and drawn on.
 
 It is built as Hugging Face builds it, with two differences. The Python is the one that runs the
-tests. And torch, with the packages that it needs, is linked from this environment, because it takes
-5 GB and minutes. Everything else, Gradio first, is installed from the registry.
+tests. And torch and its dependencies are linked from this environment, because they take 5 GB and
+minutes. Everything else is installed from the registry.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SEVEN = [(0.30, 0.18), (0.70, 0.18), (0.58, 0.45), (0.46, 0.85)]  # share of the
 
 
 def closure(name: str) -> dict[str, Distribution]:
-    """A distribution and all that it needs here."""
+    """A distribution and all its dependencies that are installed here."""
     found: dict[str, Distribution] = {}
     wanted = [Requirement(name)]
     while wanted:
@@ -52,7 +52,7 @@ def closure(name: str) -> dict[str, Distribution]:
 
 
 def lend(name: str, target: Path) -> None:
-    """Link a distribution, and what it needs that is not there yet, into another environment."""
+    """Link a distribution and its dependencies, where missing, into another environment."""
     source = Path(sysconfig.get_path("purelib"))
     tops = {file.parts[0] for found in closure(name).values() for file in found.files or ()}
     for top in tops - {"..", "__pycache__"}:
@@ -62,7 +62,7 @@ def lend(name: str, target: Path) -> None:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that Spaces would make of the front matter and requirements."""
+    """The Python of an environment like the one that Spaces makes from the same files."""
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, with_pip=False)
     folder, program = ("Scripts", "python.exe") if sys.platform == "win32" else ("bin", "python")
@@ -89,9 +89,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def space(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The URL of the app in an empty folder, and what it said as it started.
+    """The URL of the app in an empty folder, and what it printed when it started.
 
-    It is told to take its weights from a Hub that accepts connections and then says nothing.
+    It is told to take its weights from a Hub that accepts connections and then never answers.
     """
     folder = tmp_path_factory.mktemp("space")
     home = tmp_path_factory.mktemp("home")
