@@ -37,6 +37,7 @@ SPECK = 0.05  # of the contrast of the largest part: a part with less is dirt
 TOUCHING = 0.015  # of the longest side: what is so near to the picture's edge touches it
 BORDER_ZONE = 0.12  # of the shorter side: what touches the edge and stays within is border
 REACHING_IN = 0.05  # of a part's area, beyond that zone: such a part is not border
+MARGIN = 2  # pixels around ink: its soft edge is one pixel wide, and paper must show beyond that
 WORK_SIZE = 192  # pixels: the longest side at which ink is searched for; 7 times the canvas
 SMALL_SIZE = 64  # pixels: the size at which polarity, colours and even paper are judged
 CUT_OUT = 56  # pixels of `SMALL_SIZE`: ink that is so wide and high was cut out along its box
@@ -333,29 +334,36 @@ def _quantile(values: NDArray[Any], share: float) -> float:
 # Which ink is the digit --------------------------------------------------------------------------
 
 
-def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
-    """The ink of the one digit that the picture holds, and the share of all ink thrown away.
+def ink_of_one_digit(ink: Ink) -> tuple[list[tuple[Floats, float]], tuple[slice, slice]]:
+    """The ink of the one digit that the picture holds, the share of all ink thrown away, and where.
 
-    The ink is (H, W) float32 in [0, 1]; the share lies in [0, 1]. Where faint ink may belong to the
-    digit or not, there are two answers, the likelier one by geometry first. Raises `NoInkError`
-    where the picture has no ink.
+    The ink is (h, w) float32 in [0, 1], the part of the picture that holds ink, with a narrow
+    margin: the rows and columns of the picture that the slices name. The share lies in [0, 1].
+    Where faint ink may belong to the digit or not, there are two answers, the likelier one by
+    geometry first. Raises `NoInkError` where the picture has no ink.
     """
-    contrast, floor = ink.contrast, ink.floor
+    floor = ink.floor
     loose = _inside(ink.mask) if ink.bordered else ink.mask
-    if not loose.any():
+    left, top, width, height = cv2.boundingRect(loose)
+    if not width:
         raise NoInkError("The picture shows no ink: is it blank?")
+    box = slice(max(0, top - MARGIN), top + height + MARGIN), slice(
+        max(0, left - MARGIN), left + width + MARGIN
+    )
+    reach = max(loose.shape) // 20
+    loose, contrast = loose[box], ink.contrast[box]
     level = _quantile(contrast[loose > 0], 0.9)
     strong = loose * (contrast > max(floor, 0.4 * level))
-    reach = max(contrast.shape) // 20
     wide = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     around = np.asarray(cv2.dilate(strong, wide), np.uint8)
     weak = loose * around * (contrast > max(floor, 0.2 * level))
-    dropped = (ink.everything > strong) & (contrast > max(floor, 0.4 * level))
-    lost = float(contrast[dropped].sum())
+    dropped = ink.everything * (ink.contrast > max(floor, 0.4 * level))
+    dropped[box] -= strong
+    lost = float(ink.contrast[dropped > 0].sum())
     answers = [_largest_parts(contrast, weak, strong, level, lost)]
     faint = loose * (1 - around) * (contrast > max(floor, FAINT * level))
     if np.count_nonzero(faint) > SECOND_STRENGTH * np.count_nonzero(strong):
-        levels = _local_levels(contrast * loose, level)
+        levels = _local_levels(contrast * loose, level, max(ink.contrast.shape) // 40)
         both = loose * (contrast > np.maximum(floor, 0.4 * levels)) | strong
         both = _joined(np.asarray(both, np.uint8), strong, loose * (contrast > FAINT * level))
         share = np.count_nonzero(both & faint) / np.count_nonzero(strong)
@@ -363,7 +371,7 @@ def ink_of_one_digit(ink: Ink) -> list[tuple[Floats, float]]:
             two = _largest_parts(contrast, both, both, levels, lost)
             drawn = share < MOST_FAINT and _is_no_wider(both & (1 - strong), strong)
             answers = [two, *answers] if drawn else [*answers, two]
-    return answers
+    return answers, box
 
 
 def _largest_parts(
@@ -373,16 +381,12 @@ def _largest_parts(
 
     `lost` is the contrast, summed up, of what was thrown away before.
     """
-    left, top, width, height = cv2.boundingRect(ink)
-    box = slice(top, top + height), slice(left, left + width)
-    count, labels = cv2.connectedComponents(ink[box], connectivity=8)
-    where = certain[box] > 0
-    mass = np.bincount(labels[where], contrast[box][where], minlength=count)
+    count, labels = cv2.connectedComponents(ink, connectivity=8)
+    where = certain > 0
+    mass = np.bincount(labels[where], contrast[where], minlength=count)
     mass[0] = 0
     kept = mass > SPECK * mass.max()
-    near = np.zeros_like(ink)
-    near[box] = kept.view(np.uint8).take(labels)
-    near = np.asarray(cv2.dilate(near, np.ones((3, 3), np.uint8)), np.uint8)
+    near = cv2.dilate(kept.view(np.uint8).take(labels), np.ones((3, 3), np.uint8))
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / (mass.sum() + lost))
 
@@ -396,9 +400,8 @@ def _is_no_wider(faint: Bytes, strong: Bytes) -> bool:
     return bool(np.count_nonzero(wide) < MOST_WIDE * np.count_nonzero(faint))
 
 
-def _local_levels(contrast: Floats, level: float) -> Floats:
+def _local_levels(contrast: Floats, level: float, near: int) -> Floats:
     """The contrast of the strokes near every pixel, where a pen wrote with several strengths."""
-    near = max(contrast.shape) // 40
     peaks = cv2.dilate(contrast, np.ones((2 * near + 1, 2 * near + 1), np.uint8))
     return np.asarray(np.clip(peaks, FAINT * level, level), np.float32)
 
