@@ -25,6 +25,7 @@ EDGE = 40  # grey levels over three pixels
 WALL = 255  # the label of edges
 MOST_BORDERS = 24  # regions along the border; a picture with more has no even ground
 RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
+FEWEST = 20  # pixels that a colour is measured from
 SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
 STRIP = 0.05  # of the picture: smaller regions of one colour along the border are one frame
 FRAME = 0.2  # of the picture: a region along its border that is smaller is a frame
@@ -91,7 +92,7 @@ def _left_out(page: Page, regions: Bytes) -> float:
     does, is not ink unless it is as narrow as a frame.
     """
     off = _distance(page.small, _colour(page.small, page.ground))
-    strength = off[(page.inside > page.ground)].max(initial=0)
+    strength = cv2.minMaxLoc(off, page.inside - page.ground)[1]  # of what is not paper on the page
     inked = off > ALIKE * strength
     shares = np.bincount(regions.ravel(), minlength=MOST_BORDERS + 1) / regions.size
     wide = shares > FRAME
@@ -155,7 +156,7 @@ def _edges(small: Bytes) -> Bytes:
     Along a blurred, slanting edge it could, pixel by pixel.
     """
     change = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    return np.asarray(_largest_channel(change) > EDGE, np.uint8)
+    return (_largest_channel(change) > EDGE).view(np.uint8)
 
 
 def _border_regions(small: Bytes, edges: Bytes, step: int) -> tuple[Bytes, int]:
@@ -205,8 +206,8 @@ def _page(inside: Bytes, ground: Bytes, rim: Bytes, small: Bytes) -> Page:
 
 def _distance(small: Bytes, colour: _Colour) -> Bytes:
     """How much the colour of every pixel, (h, w), differs from one colour: the largest channel."""
-    same = np.broadcast_to(colour.astype(np.uint8), small.shape)
-    return _largest_channel(cv2.absdiff(small, same))
+    red, green, blue = colour.astype(np.uint8).tolist()
+    return _largest_channel(cv2.absdiff(small, (red, green, blue, 0)))
 
 
 def _largest_channel(pixels: Any) -> Bytes:
@@ -214,20 +215,26 @@ def _largest_channel(pixels: Any) -> Bytes:
     return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
-def _median(colours: NDArray[np.uint8]) -> _Colour:
-    """The median of colours, (N, 3), by channel, as NumPy's, which takes longer."""
-    ordered, half = np.sort(colours, axis=0), len(colours) // 2
-    middle = ordered[half].astype(np.float32)
-    median = middle if len(colours) % 2 else (ordered[half - 1] + middle) / 2
-    return np.asarray(median, np.float32)
+def _median(colours: Bytes) -> _Colour:
+    """The median of colours, (3, N), by channel, (3,); NumPy's own takes longer."""
+    ordered, half = _sorted(colours), colours.shape[1] // 2
+    middle = ordered[:, half].astype(np.float32)
+    if colours.shape[1] % 2:
+        return middle
+    return np.asarray((ordered[:, half - 1] + middle) / 2, np.float32)
 
 
 def _colour(small: Bytes, where: NDArray[Any]) -> _Colour:
-    """The median colour there, of one pixel in nine where that is enough."""
+    """The median colour there, (3,), of one pixel in nine where that is enough."""
     pixels = small[::3, ::3][where[::3, ::3] > 0]
-    if len(pixels) < 20:
+    if len(pixels) < FEWEST:
         pixels = small[where > 0]
-    return np.asarray(np.sort(pixels, axis=0)[len(pixels) // 2], np.float32)
+    return _sorted(pixels.T)[:, len(pixels) // 2].astype(np.float32)
+
+
+def _sorted(colours: Bytes) -> Bytes:
+    """Colours, (3, N), each channel sorted. NumPy sorts bytes seven times as fast if stably."""
+    return np.sort(np.ascontiguousarray(colours), axis=1, kind="stable")
 
 
 def _page_at_border(small: Bytes, regions: Bytes, count: int) -> Page | None:
@@ -315,8 +322,8 @@ def _page_within_rim(
     if where is None or len(where) < SHORTEST_RING:
         return None
     columns, rows = where.reshape(-1, 2).T
-    colours = small[rows, columns]
-    off = np.abs(colours - _median(colours)).max(axis=1)
+    colours = small[rows, columns].T  # (3, N)
+    off = np.abs(colours - _median(colours)[:, None]).max(axis=0)
     seed = int((off + WALL * edges[rows, columns].astype(np.int16)).argmin())
     walls = cv2.copyMakeBorder((1 - inside) | edges, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     labels = np.asarray(walls, np.uint8)
@@ -345,9 +352,9 @@ def _is_ink(
     cv2.drawContours(spot, [outline], -1, 1, cv2.FILLED)
     where = spot > 0
     paper = _colour(small, page.ground)
-    colours = small[where]
-    off = np.abs(colours - paper).max(axis=1)
-    ink = _median(colours[off >= DARKEST * off.max()])
+    colours = small[where].T  # (3, N)
+    off = np.abs(colours - paper[:, None]).max(axis=0)
+    ink = _median(colours[:, off >= DARKEST * off.max()])
     strength = float(np.abs(ink - paper).max())
     like_around = float(np.abs(ink - around).max()) < ALIKE * strength
     area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
