@@ -46,6 +46,8 @@ MOST_OF_EDGE = 0.33  # of the picture's edge may be ink; more is a border
 EVEN_PAPER = 0.12  # of the contrast: paper that varies by more, on average, is not continued
 OUTLIERS = 0.005  # of all pixels, on either side: what is lighter or darker is dirt or glare
 EVEN, MOSTLY = 6, 0.7  # grey levels; so much of an even ground's edge is as near to its median
+SIGNAL = 0.98  # of all pixels have less ink than those that the ink's colour is measured from
+LEAST_NOISE = 0.02  # of white: noise that any channel is taken to have
 DARKEST_PAPER = 0.1  # of white: contrast on darker paper would be noise
 BANDS = 64  # grey levels: the contrast, at least, of two bands of a ground
 LEAST_BAND = 0.2  # of the width: the narrower band
@@ -120,8 +122,8 @@ def on_one_ground(picture: Bytes) -> Bytes:
         if int(ends.max()) - int(ends.min()) < BANDS:
             continue
         ends = ends.astype(np.int16)
-        ground = ends.mean(axis=0)
-        grey = ground.mean(axis=1)
+        ground = (ends[0] + ends[1]) / 2  # (W, 3)
+        grey = ground @ np.full(3, 1 / 3)
         contrast = np.ptp(grey)
         dark = grey < grey.min() + contrast / 2
         share = np.count_nonzero(dark) / dark.size
@@ -180,11 +182,11 @@ def flatten(picture: Bytes) -> Floats:
     red, green, blue = cv2.split(small)
     if np.array_equal(red, green) and np.array_equal(red, blue):  # grey: one channel says it all
         picture, small = picture[:, :, :1], small[:, :, :1]
-    offsets = _are_light_on_dark(small).astype(np.float32)  # those are turned dark on light
-    signs = 1 - 2 * offsets
+    turned = _are_light_on_dark(small)  # those channels are turned dark on light
+    signs, offsets = np.where(turned, -1, 1) / 255, turned.astype(np.float64)
     reach = EVEN_REACH if _is_even(_border(small).mean(axis=1)) else UNEVEN_REACH
-    weights = _filter(np.asarray(small * (signs / 255) + offsets, np.float32), reach)
-    mix = np.append(weights * signs / 255, weights @ offsets)  # channels and a constant to 1
+    weights = _filter(cv2.absdiff(small, 255 * offsets), reach)
+    mix = np.append(weights * signs, weights @ offsets)  # channels and a constant to 1
     grey = np.asarray(cv2.transform(np.asarray(picture, np.float32), mix[None]), np.float32)
     paper = _paper(grey, reach)
     return np.asarray((paper - grey) / np.maximum(paper, DARKEST_PAPER), np.float32)
@@ -247,39 +249,53 @@ def _strokeness(picture: Bytes, hat: int) -> NDArray[np.float64]:
     return np.asarray((energies[0] + energies[1]) / (2 * energies[2]))
 
 
-def _filter(colours: Floats, reach: float) -> Floats:
+def _filter(colours: Any, reach: float) -> NDArray[np.float64]:
     """The colour filter under which the ink stands out: weights of the channels.
+
+    `colours` is uint8, (h, w) or (h, w, 3), dark on light.
 
     A matched filter: a channel counts as the ink darkens it, against the noise it has.
     """
-    if colours.shape[2] == 1:
-        return np.ones(1, np.float32)
-    darker = np.stack(cv2.split(_paper(colours, reach) - colours))
+    if colours.ndim == 2:
+        return np.ones(1)
+    darker = cv2.subtract(_closed(colours, reach), colours).reshape(-1, 3).T.copy()
     strength = darker.max(axis=0)
-    signal = darker[:, strength >= _quantile(strength, 0.98)].mean(axis=1) + 1e-6
-    noise = np.array([_quantile(channel, 0.5) for channel in darker]) + 0.02
-    weights = signal / noise**2
-    return np.asarray(weights / weights.sum(), np.float32)
+    least = _ranked(strength, round(SIGNAL * (len(strength) - 1)))
+    signal = darker[:, strength >= least].mean(axis=1) / 255 + 1e-6
+    middles = np.array([_ranked(channel, len(channel) // 2) for channel in darker])
+    weights = signal / (middles / 255 + LEAST_NOISE) ** 2
+    return np.asarray(weights / weights.sum())
+
+
+def _ranked(values: Bytes, rank: int) -> int:
+    """The value at a rank, from 0, of bytes in order; counting is faster than sorting."""
+    counts = cv2.calcHist([values], [0], None, [256], [0, 256])
+    return int(np.searchsorted(np.cumsum(counts), rank, side="right"))
 
 
 def _paper(grey: Floats, share: float) -> Floats:
-    """The paper without the ink: a closing by a share of the longest side, wider than any stroke.
+    """The paper without the ink, (H, W): a closing at a size that is enough for it."""
+    height, width = grey.shape
+    size = 64 if share == EVEN_REACH else 128  # pixels: shadows have finer edges than drawings
+    scale = min(1.0, size / max(height, width))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    paper = cv2.resize(_closed(small, share), (width, height))
+    return np.maximum(paper, grey)
+
+
+def _closed(small: NDArray[Any], share: float) -> NDArray[Any]:
+    """A picture without what is dark and narrower than a share of its longest side.
 
     The picture is continued beyond its edges, so that what lies along an edge (a cell border, a
     shadow, the desk) counts as paper.
     """
-    height, width = grey.shape[:2]
-    size = 64 if share == EVEN_REACH else 128  # pixels: shadows have finer edges than drawings
-    scale = min(1.0, size / max(height, width))
-    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     reach = max(3, round(max(small.shape) * share)) | 1
     # Narrowed by one more, because enlarging widens it again: no rim along the edge of a shadow.
     beyond = reach // 2 + 1
     wide = cv2.copyMakeBorder(small, *(beyond,) * 4, cv2.BORDER_REPLICATE)
     paper = cv2.dilate(wide, np.ones((reach, reach), np.uint8))
     paper = cv2.erode(paper, np.ones((reach + 2, reach + 2), np.uint8))
-    paper = cv2.resize(paper[beyond:-beyond, beyond:-beyond], (width, height))
-    return np.maximum(paper, grey)
+    return np.asarray(paper[beyond:-beyond, beyond:-beyond])
 
 
 # What is ink -------------------------------------------------------------------------------------
@@ -387,7 +403,9 @@ def _largest_parts(
     mass = np.bincount(labels[where], contrast[where], minlength=count)
     mass[0] = 0
     kept = mass > SPECK * mass.max()
-    near = cv2.dilate(kept.view(np.uint8).take(labels), np.ones((3, 3), np.uint8))
+    near, inked = np.zeros_like(ink), ink > 0
+    near[inked] = kept[labels[inked]]
+    near = np.asarray(cv2.dilate(near, np.ones((3, 3), np.uint8)), np.uint8)
     soft = np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near
     return np.asarray(soft, np.float32), float(1 - mass[kept].sum() / (mass.sum() + lost))
 
@@ -423,12 +441,17 @@ def _inside(mask: Bytes) -> Bytes:
     if np.count_nonzero(mask) == np.count_nonzero(mask[touch:-touch, touch:-touch]):
         return mask
     count, labels = cv2.connectedComponents(mask, connectivity=8)
+    inked = mask > 0
+    parts = labels[inked]
 
     def areas(edge: int) -> NDArray[np.intp]:
-        part = labels[edge : height - edge, edge : width - edge]
-        return np.bincount(part[part > 0], minlength=count)
+        """The area of each part, in pixels, that lies farther from the picture's edge."""
+        inner = slice(edge, height - edge), slice(edge, width - edge)
+        return np.bincount(labels[inner][inked[inner]], minlength=count)
 
-    area, zone = areas(0), max(1, round(BORDER_ZONE * min(height, width)))
+    area = np.bincount(parts, minlength=count)
+    zone = max(1, round(BORDER_ZONE * min(height, width)))
     kept = (areas(touch) == area) | (areas(zone) > REACHING_IN * area)
-    rest = mask * kept.view(np.uint8).take(labels)
+    rest = np.zeros_like(mask)
+    rest[inked] = kept[parts]
     return rest if rest.any() else mask

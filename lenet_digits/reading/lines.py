@@ -88,11 +88,12 @@ def level_lines(mask: Bytes, *, least: int, run: int, widest: int) -> list[Line]
 
 def _fitted(part: NDArray[np.bool_], left: int, top: int, mask: Bytes) -> Line | None:
     """The straight line through most of the columns of a part of a mask."""
-    counts = part.sum(axis=0)
+    rows = np.arange(len(part), dtype=np.float32)
+    counts, moments = np.stack([np.ones_like(rows), rows]) @ part.astype(np.float32)  # exactly
     columns = np.flatnonzero(counts)
     if len(columns) < 8:
         return None
-    middles = (part * np.arange(len(part))[:, None]).sum(axis=0)[columns] / counts[columns]
+    middles = moments[columns].astype(np.float64) / counts[columns]
     widths = counts[columns]
     good = widths <= _median(widths) + 1
     for _ in range(3):

@@ -132,22 +132,26 @@ def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
     box = slice(top, top + down), slice(left, left + across)
     inside = cv2.resize(page.inside[box], cut.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     if not inside.all():
-        paper = cv2.resize(_paper_everywhere(page)[box], cut.shape[1::-1])
+        paper = cv2.resize(_paper_everywhere(page, box), cut.shape[1::-1])
         cut = np.asarray(cv2.copyTo(cut, inside, paper), np.uint8)
     return cut, np.asarray(inside, np.uint8)
 
 
-def _paper_everywhere(page: Page) -> Bytes:
-    """The colour, (h, w, 3), that the page's paper has nearest to every pixel."""
+def _paper_everywhere(page: Page, box: tuple[slice, slice]) -> Bytes:
+    """The colour, (h, w, 3), that the page's paper has nearest to every pixel of the page's box."""
+    # The blur looks at two more pixels on each side.
+    rows, columns = (slice(max(0, side.start - 2), side.stop + 2) for side in box)
+    ground = page.ground[rows, columns]
     _, nearest = cv2.distanceTransformWithLabels(
-        1 - page.ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+        1 - ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
     # Its labels count the paper's pixels, row by row, from 1.
-    places = np.append(0, np.flatnonzero(page.ground))
-    colours = (
-        page.small.reshape(-1, 3).take(places, axis=0).take(np.asarray(nearest, np.intp), axis=0)
-    )
-    return np.asarray(cv2.blur(colours, (5, 5)), np.uint8)
+    papers = page.small[rows, columns][ground > 0]
+    colours = papers.take(np.asarray(nearest - 1, np.intp), axis=0)
+    top, left = box[0].start - rows.start, box[1].start - columns.start
+    blurred = cv2.blur(colours, (5, 5))[top:, left:]
+    height, width = page.inside[box].shape
+    return np.asarray(blurred[:height, :width], np.uint8)
 
 
 def _edges(small: Bytes) -> Bytes:
@@ -278,9 +282,9 @@ def _page_on(page: Page, edges: Bytes) -> Page | None:
     small = page.small
     if page.size < SMALLEST_PAGE * max(small.shape):
         return None
-    best, rest, around = None, 0, _colour(small, page.ground)
+    best, rest = None, 0
     for outline in page.content:
-        inner = _as_page(outline, small, edges, around)
+        inner = _as_page(outline, page, edges)
         if inner is None:
             rest = max(rest, *cv2.boundingRect(outline)[2:])
         elif best is None or inner.size > best.size:
@@ -288,8 +292,9 @@ def _page_on(page: Page, edges: Bytes) -> Page | None:
     return best if best and best.size > 0.6 * rest else None
 
 
-def _as_page(outline: _Contour, small: Bytes, edges: Bytes, around: _Colour) -> Page | None:
-    """What an outline encloses, if that is a page with ink on it."""
+def _as_page(outline: _Contour, outer: Page, edges: Bytes) -> Page | None:
+    """What an outline on a page encloses, if that is a page with ink on it."""
+    small = outer.small
     _, _, width, height = cv2.boundingRect(outline)
     if max(width, height) < SMALLEST_PAGE * max(small.shape):
         return None
@@ -304,16 +309,17 @@ def _as_page(outline: _Contour, small: Bytes, edges: Bytes, around: _Colour) -> 
     for rim in RIMS:
         if min(width, height) < 6 * rim:
             break
-        page = _page_within_rim(filled, rim, small, edges, around, square)
+        page = _page_within_rim(filled, rim, outer, edges, square)
         if page is not None:
             return page
     return None
 
 
 def _page_within_rim(
-    filled: Bytes, rim: int, small: Bytes, edges: Bytes, around: _Colour, square: bool
+    filled: Bytes, rim: int, outer: Page, edges: Bytes, square: bool
 ) -> Page | None:
     """The page inside a shape, (h, w), if it has even paper within its rim, and ink on that."""
+    small = outer.small
     disc = np.ones((2 * rim + 1,) * 2, np.uint8)
     inside = np.asarray(cv2.erode(filled, disc, borderValue=0), np.uint8)
     core = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8), borderValue=0), np.uint8)
@@ -337,12 +343,12 @@ def _page_within_rim(
     if page.size < SMALLEST_CONTENT * max(cv2.boundingRect(inside)[2:]):
         return None
     largest = max(page.content, key=lambda each: max(cv2.boundingRect(each)[2:]))
-    ink, hole = _is_ink(largest, page, ring, small, around, square)
+    ink, hole = _is_ink(largest, page, ring, outer, square)
     return replace(page, doubtful=hole) if ink else None
 
 
 def _is_ink(
-    outline: _Contour, page: Page, ring: Bytes, small: Bytes, around: _Colour, square: bool
+    outline: _Contour, page: Page, ring: Bytes, outer: Page, square: bool
 ) -> tuple[bool, bool]:
     """Whether what lies on a page may be ink, and whether it may be a hole.
 
@@ -351,7 +357,7 @@ def _is_ink(
     spot = np.zeros_like(ring)
     cv2.drawContours(spot, [outline], -1, 1, cv2.FILLED)
     where = spot > 0
-    paper = _colour(small, page.ground)
+    small, paper, around = page.small, _colour(page.small, page.ground), _colour(page.small, outer.ground)
     colours = small[where].T  # (3, N)
     off = np.abs(colours - paper[:, None]).max(axis=0)
     ink = _median(colours[:, off >= DARKEST * off.max()])
