@@ -118,16 +118,15 @@ def on_one_ground(picture: Bytes) -> Bytes:
     """
     for turned in (False, True):
         view = picture.swapaxes(0, 1) if turned else picture
-        ends = view[[0, -1]]  # (2, W, 3)
-        if int(ends.max()) - int(ends.min()) < BANDS:
-            continue
-        ends = ends.astype(np.int16)
-        ground = (ends[0] + ends[1]) / 2  # (W, 3)
+        ends = view[0].astype(np.int16), view[-1].astype(np.int16)  # (W, 3) each
+        ground = (ends[0] + ends[1]) / 2
         grey = ground @ np.full(3, 1 / 3)
-        contrast = np.ptp(grey)
+        contrast = grey.max() - grey.min()
+        if contrast < BANDS:
+            continue
         dark = grey < grey.min() + contrast / 2
         share = np.count_nonzero(dark) / dark.size
-        if contrast < BANDS or not LEAST_BAND < share < 1 - LEAST_BAND:
+        if not LEAST_BAND < share < 1 - LEAST_BAND:
             continue
         if np.count_nonzero(np.diff(dark)) > MOST_CHANGES:
             continue

@@ -146,8 +146,8 @@ def _paper_everywhere(page: Page, box: tuple[slice, slice]) -> Bytes:
         1 - ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
     # Its labels count the paper's pixels, row by row, from 1.
-    papers = page.small[rows, columns][ground > 0]
-    colours = papers.take(np.asarray(nearest - 1, np.intp), axis=0)
+    places = np.append(0, np.flatnonzero(ground > 0)).take(np.asarray(nearest, np.intp))
+    colours = page.small[rows, columns].reshape(-1, 3).take(places, axis=0)
     top, left = box[0].start - rows.start, box[1].start - columns.start
     blurred = cv2.blur(colours, (5, 5))[top:, left:]
     height, width = page.inside[box].shape
@@ -366,7 +366,8 @@ def _is_ink(
     area = cv2.contourArea(outline) / max(1.0, cv2.contourArea(cv2.convexHull(outline)))
     across, along = sorted(cv2.minAreaRect(outline)[1])
     core = cv2.erode(spot, np.ones((3, 3), np.uint8))[where] > 0
-    solid = bool(core.any()) and np.mean(off[core] < ALIKE * strength) < SOLID
+    like_paper = np.count_nonzero(off[core] < ALIKE * strength)
+    solid = like_paper < SOLID * np.count_nonzero(core)
     compact = area > ROUNDED and along < ELONGATED * max(1.0, across)
     hole = like_around and solid and (compact or (not square and area > ROUNDED))
     if square:
