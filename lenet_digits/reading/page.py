@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lenet_digits.reading.pictures import Bytes
 
-# All thresholds were tuned on the open real-world sets and on drawn surroundings, 2026-11.
+# All these were tuned on the open real-world sets and on drawn surroundings, 2026-11.
 SEARCH_SIZE = 96  # pixels: longest side at which pages are searched for
 SMALLEST_PICTURE = 40  # pixels: in a smaller one strokes are as wide as rims
 STEP = 10  # grey levels: neighbours that differ by more belong to different regions
@@ -27,15 +27,21 @@ MOST_BORDERS = 24  # regions along the border; a picture with more has no even g
 RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
 FEWEST = 20  # pixels that a colour is measured from
 SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
+SAME_FRAME = 20  # grey levels: parts of one frame differ by less
 STRIP = 0.05  # of the picture: smaller regions of one colour along the border are one frame
 FRAME = 0.2  # of the picture: a region along its border that is smaller is a frame
+BLUR = 2  # pixels around each that the colour of paper is averaged over: it leaves no steps
 DEPTH = 4  # pages within pages: a desk, a sheet, a box, a circle
 SMALLEST_PAGE = 0.2  # of the picture's longest side
 SMALLEST_CONTENT = 0.2  # of a page's longest side: less on a page is dirt, or its ink is a pattern
 LEAST_GROUND = 0.4  # of a page's area is its paper
 LEAST_AREA = 0.1  # of the picture
+MOST_SIDES = 4  # regions along the border: if there are more, small ones are not pages
+RIVAL = 0.6  # of the largest thing beside a page: the least that lies on the page itself
+LEAST_RIMS = 6  # times as wide as its rim, at least, a page is
 STRAIGHT_EDGED = 0.93  # of the convex hull's area: a page that ink reaches into has less
 CONVEX = 0.9  # of the convex hull's area: a shape with less is not a page
+STRAY = 0.04  # of an outline's length: so near do its points lie to the quadrangle it may be
 SQUARE = 0.92  # of the area of a quadrangle: from here on a shape is a sheet or a box
 BAND = 0.85  # of a side of the picture: what covers this much of it is a desk or a bar, not ink
 ALIKE = 0.3  # of the ink's contrast to its paper: colours that differ by less are the same
@@ -139,8 +145,8 @@ def cut_out(picture: Bytes, page: Page) -> tuple[Bytes, Bytes]:
 
 def _paper_everywhere(page: Page, box: tuple[slice, slice]) -> Bytes:
     """The colour, (h, w, 3), that the page's paper has nearest to every pixel of the page's box."""
-    # The blur looks at two more pixels on each side.
-    rows, columns = (slice(max(0, side.start - 2), side.stop + 2) for side in box)
+    # The blur looks at so many more pixels on each side.
+    rows, columns = (slice(max(0, side.start - BLUR), side.stop + BLUR) for side in box)
     ground = page.ground[rows, columns]
     _, nearest = cv2.distanceTransformWithLabels(
         1 - ground, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
@@ -149,7 +155,7 @@ def _paper_everywhere(page: Page, box: tuple[slice, slice]) -> Bytes:
     places = np.append(0, np.flatnonzero(ground > 0)).take(np.asarray(nearest, np.intp))
     colours = page.small[rows, columns].reshape(-1, 3).take(places, axis=0)
     top, left = box[0].start - rows.start, box[1].start - columns.start
-    blurred = cv2.blur(colours, (5, 5))[top:, left:]
+    blurred = cv2.blur(colours, (2 * BLUR + 1,) * 2)[top:, left:]
     height, width = page.inside[box].shape
     return np.asarray(blurred[:height, :width], np.uint8)
 
@@ -189,7 +195,7 @@ def _border_regions(small: Bytes, edges: Bytes, step: int) -> tuple[Bytes, int]:
     for label in np.flatnonzero(shares > SPECK):
         colour = _colour(small, np.asarray(inner == label))
         strip = np.count_nonzero(inner == label) < STRIP * inner.size
-        alike = [strip and np.abs(colour - other).max() < 2 * STEP for other in colours]
+        alike = [strip and np.abs(colour - other).max() < SAME_FRAME for other in colours]
         numbers[label] = 1 + (alike.index(True) if any(alike) else len(colours))
         if not any(alike):
             colours.append(colour)
@@ -247,7 +253,7 @@ def _page_at_border(small: Bytes, regions: Bytes, count: int) -> Page | None:
     best = None
     for label in range(1, count + 1):
         ground = np.asarray(regions == label, np.uint8)
-        if np.count_nonzero(ground) < 0.1 * ground.size and count > 4:
+        if np.count_nonzero(ground) < LEAST_AREA * ground.size and count > MOST_SIDES:
             continue
         edges, _ = cv2.findContours(ground, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         inside = np.zeros_like(ground)
@@ -289,7 +295,7 @@ def _page_on(page: Page, edges: Bytes) -> Page | None:
             rest = max(rest, *cv2.boundingRect(outline)[2:])
         elif best is None or inner.size > best.size:
             best = inner
-    return best if best and best.size > 0.6 * rest else None
+    return best if best and best.size > RIVAL * rest else None
 
 
 def _as_page(outline: _Contour, outer: Page, edges: Bytes) -> Page | None:
@@ -301,13 +307,13 @@ def _as_page(outline: _Contour, outer: Page, edges: Bytes) -> Page | None:
     area = cv2.contourArea(outline)
     if area < CONVEX * cv2.contourArea(cv2.convexHull(outline)):
         return None
-    corners = cv2.approxPolyDP(outline, 0.04 * cv2.arcLength(outline, True), True)
+    corners = cv2.approxPolyDP(outline, STRAY * cv2.arcLength(outline, True), True)
     quadrangle = cv2.contourArea(corners) if len(corners) == 4 else 0.0
     square = SQUARE * quadrangle <= area <= quadrangle / SQUARE
     filled = np.zeros(small.shape[:2], np.uint8)
     cv2.drawContours(filled, [outline], -1, 1, cv2.FILLED)
     for rim in RIMS:
-        if min(width, height) < 6 * rim:
+        if min(width, height) < LEAST_RIMS * rim:
             break
         page = _page_within_rim(filled, rim, outer, edges, square)
         if page is not None:
@@ -357,7 +363,8 @@ def _is_ink(
     spot = np.zeros_like(ring)
     cv2.drawContours(spot, [outline], -1, 1, cv2.FILLED)
     where = spot > 0
-    small, paper, around = page.small, _colour(page.small, page.ground), _colour(page.small, outer.ground)
+    small = page.small
+    paper, around = _colour(small, page.ground), _colour(small, outer.ground)
     colours = small[where].T  # (3, N)
     off = np.abs(colours - paper[:, None]).max(axis=0)
     ink = _median(colours[:, off >= DARKEST * off.max()])

@@ -35,7 +35,8 @@ FINE_SIZE = 768  # pixels: longest side, about, that a large picture is reduced 
 # stacks of three MNIST test digits, 2 have.
 ALIKE = 0.9
 INK_SHARE = 0.4  # of a picture: as much at most of a layer is ink; tuned on drawings, 2026-11
-OWN_PAPER = 40  # grey levels in what is opaque: from here on it holds paper and ink of its own
+PLATE = 0.85  # of its convex hull: what is opaque and fills more is not ink; tuned as above
+OWN_PAPER = 40  # grey levels in what is opaque: with more it has paper of its own; tuned as above
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 PDF_DPI = 200  # pixels per inch of a page, as scanners save it: a digit of 5 mm has 40
 PDF_SIDE = 4000  # pixels: longest side, at most, of a page
@@ -433,7 +434,7 @@ def _is_layer(alpha: NDArray[Any]) -> bool:
         return True
     outlines, _ = cv2.findContours(opaque, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     outline = max(outlines, key=lambda each: float(cv2.contourArea(each)))
-    return bool(cv2.contourArea(outline) < 0.85 * cv2.contourArea(cv2.convexHull(outline)))
+    return bool(cv2.contourArea(outline) < PLATE * cv2.contourArea(cv2.convexHull(outline)))
 
 
 def composited(pixels: Bytes) -> Bytes:
