@@ -284,7 +284,8 @@ def _filter(colours: Any, reach: float) -> NDArray[np.float64]:
     """
     if colours.ndim == 2:
         return np.ones(1)
-    darker = cv2.subtract(_closed(colours, reach), colours).reshape(-1, 3).T.copy()
+    ink = np.asarray(cv2.subtract(_closed(colours, reach), colours), np.uint8)
+    darker = ink.reshape(-1, 3).T.copy()  # (3, h * w)
     strength = darker.max(axis=0)
     least = _ranked(strength, round(SIGNAL * (len(strength) - 1)))
     signal = darker[:, strength >= least].mean(axis=1) / 255 + LEAST_SIGNAL

@@ -216,8 +216,8 @@ def _page(inside: Bytes, ground: Bytes, rim: Bytes, small: Bytes) -> Page:
 
 def _distance(small: Bytes, colour: _Colour) -> Bytes:
     """How much the colour of every pixel, (h, w), differs from one colour: the largest channel."""
-    red, green, blue = colour.astype(np.uint8).tolist()
-    return _largest_channel(cv2.absdiff(small, (red, green, blue, 0)))
+    one = np.floor(colour).astype(np.float64)  # OpenCV takes three such numbers for one colour
+    return _largest_channel(cv2.absdiff(small, one))
 
 
 def _largest_channel(pixels: Any) -> Bytes:
@@ -374,7 +374,7 @@ def _is_ink(
     across, along = sorted(cv2.minAreaRect(outline)[1])
     core = cv2.erode(spot, np.ones((3, 3), np.uint8))[where] > 0
     like_paper = np.count_nonzero(off[core] < ALIKE * strength)
-    solid = like_paper < SOLID * np.count_nonzero(core)
+    solid = bool(like_paper < SOLID * np.count_nonzero(core))
     compact = area > ROUNDED and along < ELONGATED * max(1.0, across)
     hole = like_around and solid and (compact or (not square and area > ROUNDED))
     if square:
