@@ -76,7 +76,8 @@ class CanvasSteps:
 
 def two_canvases(steps: CanvasSteps) -> tuple[list[Canvas], bool]:
     """Canvases of two shapes in the ink that may be a digit each, and whether a gap parts them."""
-    parts, apart = two_digits(steps.ink)
+    left, top, right, bottom = steps.box
+    parts, apart = two_digits(steps.ink[top:bottom, left:right])
     if not all(part.any() for part in parts):
         return [], False
     return [frame(set_pen(part)) for part in parts], apart
@@ -158,17 +159,24 @@ def _layer_steps(layer: Bytes) -> CanvasSteps:
 
 def _all_steps(picture: Bytes, contrast: Floats, ink: Ink) -> CanvasSteps:
     """The steps of a picture and their alternatives, from its ink."""
-    answers = ink_of_one_digit(ink)
+    answers, box = ink_of_one_digit(ink)
     for without in (without_clutter, without_underline, without_minus, without_strike):
         whole, discarded = answers[0]
         if (less := without(whole)) is not None:
             left = (1 - discarded) * float(less.sum() / whole.sum())
             answers = [(less, 1 - left), *answers]
     first, *others = (
-        _steps(picture, contrast, digit, frame(set_pen(digit)), discarded)
+        _steps(picture, contrast, _placed(digit, box, contrast), frame(set_pen(digit)), discarded)
         for digit, discarded in answers
     )
     return replace(first, alternatives=tuple(others)) if others else first
+
+
+def _placed(ink: Floats, box: tuple[slice, slice], contrast: Floats) -> Floats:
+    """A part of the ink in its place in the whole picture, (H, W), with no ink around it."""
+    whole = np.zeros(contrast.shape, np.float32)
+    whole[box] = ink
+    return whole
 
 
 def _steps(

@@ -88,18 +88,20 @@ def shape(page: Floats, points: NDArray[np.float64], *, fill: bool, width: float
 def box(at: tuple[float, float], width: float, height: float, degrees: float) -> NDArray:
     """The corners of a box, (4, 2), turned about its centre."""
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (width / 2, height / 2)
-    turn = np.radians(degrees)
-    matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return corners @ matrix + at
+    return _turned(corners, degrees) + at
 
 
 def oval(at: tuple[float, float], width: float, height: float, degrees: float) -> NDArray:
     """Points of an ellipse, (90, 2)."""
     angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     points = np.stack([np.cos(angles) * width / 2, np.sin(angles) * height / 2], axis=1)
+    return _turned(points, degrees) + at
+
+
+def _turned(points: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
     turn = np.radians(degrees)
     matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return points @ matrix + at
+    return np.asarray(points @ matrix, np.float64)
 
 
 def rule(page: Floats, a: tuple[float, float], b: tuple[float, float], *, grey: Floats | float,
@@ -303,11 +305,17 @@ def underlined(ink: Floats, rng: Generator) -> Bytes:
     return finished(page)
 
 
-def struck(ink: Floats, rng: Generator) -> Bytes:
-    """A straight line, level or aslant, strikes the digit through and runs past it."""
+def _written(ink: Floats, rng: Generator, x: float) -> tuple[Floats, float, float]:
+    """A digit on a light page, its centre at column `x`; the page, the ink's grey, its height."""
     page = paper(rng, 320, 320, grey=rng.uniform(215, 252))
     dark, high = rng.uniform(10, 60), rng.uniform(100, 140)
-    put(page, ink, high=high, at=(160, 160), grey=colour(rng, dark, 8))
+    put(page, ink, high=high, at=(x, 160), grey=colour(rng, dark, 8))
+    return page, dark, high
+
+
+def struck(ink: Floats, rng: Generator) -> Bytes:
+    """A straight line, level or aslant, strikes the digit through and runs past it."""
+    page, dark, high = _written(ink, rng, 160)
     angle = np.radians(rng.choice([-1, 1]) * rng.uniform(0, 55))
     reach = rng.uniform(0.75, 1.05) * high * np.array([np.cos(angle), np.sin(angle)])
     middle = np.array([160.0, 160.0]) + rng.uniform(-6, 6, 2)
@@ -318,9 +326,7 @@ def struck(ink: Floats, rng: Generator) -> Bytes:
 
 def minus(ink: Floats, rng: Generator) -> Bytes:
     """A short dash before the digit, at about the middle of its height."""
-    page = paper(rng, 320, 320, grey=rng.uniform(215, 252))
-    dark, high = rng.uniform(10, 60), rng.uniform(100, 140)
-    put(page, ink, high=high, at=(190, 160), grey=colour(rng, dark, 8))
+    page, dark, high = _written(ink, rng, 190)
     left = 190 - ink.shape[1] * high / max(ink.shape) / 2
     end = left - high * rng.uniform(0.15, 0.4)
     row = 160 + high * rng.uniform(-0.12, 0.12)
@@ -331,9 +337,7 @@ def minus(ink: Floats, rng: Generator) -> Bytes:
 
 def crossed_out(ink: Floats, rng: Generator) -> Bytes:
     """Two straight lines cross the digit out."""
-    page = paper(rng, 320, 320, grey=rng.uniform(215, 252))
-    dark, high = rng.uniform(10, 60), rng.uniform(100, 140)
-    put(page, ink, high=high, at=(160, 160), grey=colour(rng, dark, 8))
+    page, dark, high = _written(ink, rng, 160)
     for sign in (-1, 1):
         angle = np.radians(sign * rng.uniform(35, 55))
         reach = rng.uniform(0.75, 0.95) * high * np.array([np.cos(angle), np.sin(angle)])

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw, ImageOps
 
-from lenet_digits.reading import pictures
 from lenet_digits.reading.canvas import METHODS, canvas_steps, to_canvas
 from lenet_digits.reading.framing import frame
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
@@ -185,7 +184,7 @@ def test_an_uneven_light_is_divided_out() -> None:
 
 
 @pytest.mark.parametrize("angle", [0, 1.5, -3])
-def test_ruled_lines_and_cell_borders_are_no_ink(angle: float) -> None:
+def test_ruled_lines_and_cell_borders_are_not_ink(angle: float) -> None:
     ruled = Image.new("RGB", (460, 460), "white")
     draw = ImageDraw.Draw(ruled)
     for edge in (80, 380):
@@ -238,32 +237,6 @@ def test_a_blank_page_shows_no_ink(value: int) -> None:
         to_canvas(np.full((200, 300, 3), value, np.uint8))
 
 
-def test_every_kind_of_input_gives_the_same_canvas(tmp_path: Path) -> None:
-    picture = page()
-    path = tmp_path / "five.png"
-    picture.save(path)
-    array = np.asarray(picture)
-    with path.open("rb") as file:
-        inputs = [path, str(path), path.read_bytes(), file, picture, array, array[:, :, 0]]
-        inputs += [array.transpose(2, 0, 1), array[None] / 255.0, array.astype(np.uint16) * 257]
-        canvases = [to_canvas(each) for each in inputs]
-    for canvas in canvases:
-        np.testing.assert_allclose(canvas, canvases[0], atol=0.02)
-
-
-def test_a_tensor_is_read_like_an_array() -> None:
-    torch = pytest.importorskip("torch")
-    array = np.asarray(page())
-    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float().div(255).requires_grad_()
-    np.testing.assert_allclose(to_canvas(tensor), to_canvas(array), atol=0.02)
-
-
-@pytest.mark.parametrize("mode", ["1", "P", "CMYK", "YCbCr", "I", "F", "L"])
-def test_every_pillow_mode_gives_the_same_canvas(mode: str) -> None:
-    source = page().convert("L" if mode in ("I", "F") else "RGB").convert(mode)
-    assert difference(to_canvas(source), to_canvas(page())) < 0.05
-
-
 def test_sixteen_bits_are_read_in_full() -> None:
     grey = np.asarray(page().convert("L"), np.uint16)
     faint = Image.fromarray(30_000 + grey * 20)  # contrast of 5100 in 65535
@@ -308,7 +281,7 @@ def test_a_truncated_file_is_unreadable(format: str) -> None:
 
 
 @pytest.mark.parametrize("source", [b"", b"not a picture", "no/such/file.png", None, 7, ["a"]])
-def test_what_is_no_picture_is_refused_in_one_sentence(source: object) -> None:
+def test_what_is_not_a_picture_is_refused_in_one_sentence(source: object) -> None:
     with pytest.raises(UnreadableImageError, match=r"^[A-Z][^\n]*\.$"):
         to_canvas(source)
 
@@ -335,14 +308,6 @@ def test_a_bomb_is_refused_by_its_header_alone(side: int, monkeypatch) -> None:
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
     with pytest.raises(UnreadableImageError, match="megapixels"):
         to_canvas(bomb)
-
-
-def test_a_file_over_the_limit_is_not_read_to_its_end(monkeypatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_BYTES", 1000)
-    file = io.BytesIO(b"x" * 5000)
-    with pytest.raises(UnreadableImageError, match="larger"):
-        to_canvas(file)
-    assert file.tell() == 1001
 
 
 def test_reading_leaves_the_callers_picture_as_it_was() -> None:
