@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
 from lenet_digits.reading.pictures import Bytes
@@ -25,6 +26,8 @@ PAPER_REACH = 0.5  # digit heights: wider than any stroke, narrower than most sh
 SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the digits is known
 STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
 WEAK = 0.22  # of the same: where ink ends
+DARKEST_PAPER = 0.1  # of white: contrast on darker paper would be noise
+BLOCKS = 16  # of pixels, at least, that lie side by side within the reach in which paper is sought
 PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0.61 to 0.66
 FAINT = 0.04  # contrast: fainter ink counts only on clean paper ...
 CLEAN = 0.8  # ... whose pixels it parts so well (see PARTED) ...
@@ -37,6 +40,7 @@ EDGE = 0.5  # digit heights: so near to the picture's edge, a long straight line
 LONE_RULE = 3.0  # digit heights: a line that meets no other is at least this long
 RULE_SLOPES = (-0.07, 0.0, 0.07)  # tangents: with two pixels of tolerance, up to 5 degrees
 
+Ints = NDArray[np.intp]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom exclusive
 
 
@@ -120,37 +124,59 @@ def _resized(grey: Floats, scale: float) -> Floats:
 
 def _contrast(grey: Floats, reach: float) -> Floats:
     """Ink bright on an even dark ground: the share of the local paper's light that it takes."""
-    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
-    side = max(3, round(reach)) | 1
+    smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), np.float32)
+    paper = cv2.max(_paper(smooth, reach), smooth)
+    return np.asarray(cv2.divide(paper - smooth, cv2.max(paper, DARKEST_PAPER)), np.float32)
+
+
+def _paper(grey: Floats, reach: float) -> Floats:
+    """The paper without the ink: a closing by squares of side `reach`, evened out.
+
+    It is computed on the lightest pixel of each small block: that is ten times as fast.
+    """
+    height, width = grey.shape
+    step = max(1, round(reach) // BLOCKS)
+    side = max(3, round(reach / step)) | 1
+    wide = cv2.copyMakeBorder(grey, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
+    for _ in range(2):  # the lightest of `step` rows, then of as many columns
+        lightest = wide[::step]
+        for row in range(1, step):
+            lightest = cv2.max(lightest, wide[row::step])
+        wide = cv2.transpose(lightest)
     half = side // 2 + 1
-    wide = cv2.copyMakeBorder(smooth, *(half,) * 4, cv2.BORDER_REPLICATE)
-    paper = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
-    paper = cv2.blur(paper[half:-half, half:-half], (side, side))
-    paper = np.maximum(paper, smooth)
-    return np.asarray((paper - smooth) / np.maximum(paper, 0.1), np.float32)
+    padded = cv2.copyMakeBorder(wide, *(half,) * 4, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    even = cv2.blur(closed[half:-half, half:-half], (side, side))
+    paper = cv2.resize(even, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(paper[:height, :width], np.float32)
 
 
-def _level(contrast: Floats) -> tuple[float, float]:
+def _level(contrast: Floats) -> tuple[float, float, float]:
     """The contrast above which a pixel may be ink, and that of the darkest tenth of the ink.
 
-    Pixels far above the noise of the paper are ink. On patterned paper with much ink on it nothing
-    is far above the noise; but there Otsu's threshold parts the two well.
+    The third number is how well the two are parted, see `_otsu`. Pixels far above the noise of the
+    paper are ink. On patterned paper with much ink on it nothing is far above the noise; but there
+    Otsu's threshold parts the two well.
     """
-    sample = contrast[::2, ::2].ravel()
-    middle = float(np.median(sample))
-    noise = 1.4826 * float(np.median(np.abs(sample - middle)))
-    floor = middle + 4 * noise + 0.02
-    otsu, parted = _otsu(sample)
+    values = np.sort(contrast[::2, ::2], axis=None)  # one pixel in four
+    half = len(values) // 2
+    middle = float(values[half])
+    # Half of the values lie nearer to the median than this: the shortest run of so many.
+    off = np.maximum(middle - values[: len(values) - half], values[half:] - middle).min()
+    floor = middle + 4 * 1.4826 * float(off) + 0.02
+    otsu, parted = _otsu(values)
     if parted > PARTED:
         floor = min(floor, otsu)
-    inked = sample[sample > floor]
-    return floor, float(np.quantile(inked, 0.9)) if len(inked) else 0.0
+    first = int(np.searchsorted(values, floor, "right"))
+    darkest = first + int(0.9 * (len(values) - 1 - first) + 0.5)
+    return floor, float(values[darkest]) if first < len(values) else 0.0, parted
 
 
 def _otsu(values: Floats) -> tuple[float, float]:
-    """Otsu's threshold, and the share in [0, 1] of the variance that lies between its sides."""
-    high = float(values.max()) + 1e-6
-    counts, edges = np.histogram(values, 128, (0.0, high))
+    """Otsu's threshold for sorted values, and the share in [0, 1] of their variance that lies
+    between its sides."""
+    edges = np.linspace(0.0, float(values[-1]) + 1e-6, 129)
+    counts = np.diff(np.searchsorted(values, edges))
     shares = counts / max(1, counts.sum())
     middles = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(shares)
@@ -164,8 +190,8 @@ def _otsu(values: Floats) -> tuple[float, float]:
 
 def _mask(contrast: Floats) -> Bytes:
     """1 where there is ink: parts that are dark somewhere, as far as they are fairly dark."""
-    floor, level = _level(contrast)
-    if level < FAINT and (level < FAINTEST or _otsu(contrast[::2, ::2].ravel())[1] < CLEAN):
+    floor, level, parted = _level(contrast)
+    if level < FAINT and (level < FAINTEST or parted < CLEAN):
         return np.zeros(contrast.shape, np.uint8)
     weak = (contrast > max(floor, WEAK * level)).astype(np.uint8)
     strong = contrast > max(floor, STRONG * level)
@@ -177,10 +203,42 @@ def _mask(contrast: Floats) -> Bytes:
 
 
 def _soft(contrast: Floats, mask: Bytes) -> Floats:
-    _, level = _level(contrast)
-    level = float(np.quantile(contrast[mask > 0], 0.9)) if mask.any() else level
-    near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
-    return np.asarray(np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near, np.float32)
+    """The ink, (H, W) in [0, 1], where the mask is and at its soft edge."""
+    inked = np.sort(contrast[mask > 0])
+    level = float(inked[int(0.9 * (len(inked) - 1) + 0.5)])
+    ink = (contrast - np.float32(0.15 * level)) * np.float32(1 / (0.75 * level))
+    return np.asarray(np.clip(ink, 0, 1, out=ink) * _dilated(mask, 3, 3), np.float32)
+
+
+def parts_in(mask: Bytes) -> tuple[NDArray[np.int32], Ints, NDArray[np.float64]]:
+    """What `cv2.connectedComponentsWithStats` gives of the connected parts of a mask of 0 and 1.
+
+    These are labels, (H, W); left, top, width, height and area, (N, 5), of each part; and centres,
+    (N, 2). Row 0, of the ground, is empty. It is twice as fast: it goes through the runs of ink in
+    each row instead of through all pixels.
+    """
+    count, labels = cv2.connectedComponents(mask, connectivity=8)
+    width = mask.shape[1] + 1
+    flat = cv2.copyMakeBorder(mask, 0, 0, 0, 1, cv2.BORDER_CONSTANT, value=0).ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat[0]:
+        changes = np.append(0, changes)
+    row, left = np.divmod(changes[::2], width)
+    right = left + changes[1::2] - changes[::2]
+    part = labels[row, left]
+    boxes = np.zeros((4, count), np.intp)  # left, top, right, bottom
+    boxes[:2] = np.array(mask.shape[::-1])[:, None]
+    np.minimum.at(boxes[0], part, left)
+    np.minimum.at(boxes[1], part, row)
+    np.maximum.at(boxes[2], part, right)
+    np.maximum.at(boxes[3], part, row + 1)
+    area = np.bincount(part, right - left, count)
+    sums = [(right - left) * (left + right - 1) / 2, (right - left) * row]
+    centres = [np.bincount(part, each, count) / np.maximum(area, 1) for each in sums]
+    size = boxes[2:] - boxes[:2]
+    stats = np.stack([*boxes[:2], *size, area.astype(np.intp)], axis=1)
+    stats[0] = 0
+    return np.asarray(labels, np.int32), stats, np.stack(centres, axis=1)
 
 
 def _height_of_digits(mask: Bytes) -> float | None:
@@ -189,8 +247,8 @@ def _height_of_digits(mask: Bytes) -> float | None:
     A part that holds others as high as a quarter of it is a box and does not count, nor does a
     line, unless all are.
     """
-    count, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count < 2:
+    _, stats, centres = parts_in(mask)
+    if len(stats) < 2:
         return None
     x, y, w, h, area = stats[1:].T.astype(np.float64)
     centres = centres[1:]
@@ -239,9 +297,9 @@ def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Byte
     gone = _dilated(level, 3, 3) & _thin(mask, thick)
     gone |= _dilated(upright, 3, 3) & _thin(mask.T.copy(), thick).T
     rest = mask & (1 - gone)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    labels, stats, _ = parts_in(rest)
     lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
-    touching = np.bincount(labels[lines > 0], minlength=count) > 0.5 * stats[:, cv2.CC_STAT_AREA]
+    touching = np.bincount(labels[lines > 0], minlength=len(stats)) > 0.5 * stats[:, cv2.CC_STAT_AREA]
     touching &= stats[:, 2:4].min(axis=1) < 0.2 * height  # what is left of the lines
     touching[0] = False
     rest[touching[labels]] = 0
@@ -289,7 +347,7 @@ def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
     if not found.any():
         return found
     closed = _closed(found, 0.7 * height)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    labels, stats, _ = parts_in(closed)
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
     kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
     kept[0] = False
@@ -314,7 +372,7 @@ def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
     """Of level lines, those that meet upright ones, run to the picture's edge or along it, or are
     too long to be a stroke."""
     closed = _closed(lines, 0.7 * height)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    labels, stats, _ = parts_in(closed)
     left, top, width, tall, _ = stats.T
     edge = max(3, round(0.1 * height))
     kept = (left <= edge) | (left + width >= lines.shape[1] - edge)

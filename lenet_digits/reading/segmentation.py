@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import BOX_SIZE, MARKER, STROKE, Canvas, Floats, frame
-from lenet_digits.reading.page_ink import Box, Page, pen_width, rows_of
+from lenet_digits.reading.page_ink import Box, Ints, Page, parts_in, pen_width, rows_of
 from lenet_digits.reading.pictures import UnreadableImageError
 
 MOST_PARTS = 1000  # separate marks on a page: the limit on time and memory
@@ -38,7 +38,6 @@ MOST_SEVERED = 4.0  # pen widths: a cut through more ink is never right
 SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
 SLANTS = np.arange(-0.4, 0.96, 0.1)  # tangents of the slant of writing that are tried
 
-Ints = NDArray[np.intp]
 Point = tuple[int, int]  # x and y
 
 
@@ -95,7 +94,7 @@ class Part:
 
 def lines_of(page: Page) -> list[Pieces]:
     """The lines of a page from the top, each cut into pieces."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
+    labels, stats, _ = parts_in(page.mask)
     h = page.digit_height
     rows, width = page.mask.shape
     pen = pen_width(page.ink)
@@ -116,7 +115,7 @@ def lines_of(page: Page) -> list[Pieces]:
     found: list[Pieces] = []
     for group, slope, cells in _groups(parts, page):
         if len(found) < MOST_LINES:
-            pieces = _cut(page, np.asarray(labels, np.int32), group, slope, cells)
+            pieces = _cut(page, labels, group, slope, cells)
             if pieces is not None:
                 found.append(pieces)
     return found
