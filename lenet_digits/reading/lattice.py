@@ -8,13 +8,14 @@ sure it is.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.framing import Canvas, Floats
 from lenet_digits.reading.segmentation import MOST_IN_ONE, Candidates, Pieces
 
 KEPT = 6  # readings kept at each node
@@ -116,6 +117,7 @@ class Arcs:
     candidates: Candidates
     digit_logs: Floats  # (M, 10) log probability: it is a digit, and this one
     other_logs: Floats  # (M,) log probability that it is not a digit
+    canvases: list[Canvas]  # (28, 28) each, of the M candidates; then that of `whole`, if any
     whole: Floats | None  # (11,) of all ink together, as `predict` frames it; the last is "other"
 
 
@@ -126,7 +128,7 @@ class Step:
     label: int | str
     first: int
     stop: int
-    candidate: int  # its number, or -1
+    candidate: int  # its number; -1 for all ink, and for marks
     share: float = 1.0  # probability that it stands here, by all readings, where that is known
 
 
@@ -172,10 +174,17 @@ def best_paths(
     """
     pieces = arcs.pieces
     frame = (pieces.height, pieces.top, pieces.bottom)
-    paths = _search(arcs, _scored(arcs, costs, frame), digits)
+    scored = _scored(arcs, costs, frame)
+    paths, total = _search(arcs, scored, digits)
     if not paths:
         return []
-    paths = _measured_again(arcs, costs, paths, digits)
+    measured = _frame_of(arcs, paths[0])
+    if measured is not None:
+        scored_again = _scored(arcs, costs, measured)
+        again, total_again = _search(arcs, scored_again, digits)
+        if again:
+            paths, scored, total = again, scored_again, total_again
+    paths[0] = replace(paths[0], steps=_with_shares(paths[0].steps, scored, total))
     in_cells = bool((arcs.pieces.cells >= 0).any())  # boxes are printed for numbers
     if digits is None and not any_line and not in_cells and not is_number(arcs, paths[0]):
         return [paths[0].without_digits()]
@@ -226,23 +235,19 @@ def is_number(arcs: Arcs, path: Path, weights: Evidence = NUMBER) -> bool:
     return found is None or found.score(weights) > 0
 
 
-def _measured_again(arcs: Arcs, costs: Costs, paths: list[Path], digits: int | None) -> list[Path]:
-    """The readings, with the line's height and place measured on the digits of the best one."""
+def _frame_of(arcs: Arcs, path: Path) -> tuple[float, float, float] | None:
+    """The height, top and bottom of a line by the digits of a reading; None if it has one only."""
     pieces = arcs.pieces
-    chosen = [step.candidate for step in paths[0].steps if isinstance(step.label, int)]
-    labels = [step.label for step in paths[0].steps if isinstance(step.label, int)]
-    known = [number >= 0 for number in chosen]
-    if sum(known) >= 2:
-        boxes = arcs.candidates.boxes[[n for n, ok in zip(chosen, known, strict=True) if ok]]
-        means = GEOMETRY[[n for n, ok in zip(labels, known, strict=True) if ok]]
-        tall = 1 + means[:, 2] - means[:, 1]
-        height = float(np.median((boxes[:, 3] - boxes[:, 1]) / tall))
-        height = float(np.clip(height, 0.6 * pieces.height, 1.5 * pieces.height))
-        top = float(np.median(boxes[:, 1] - means[:, 1] * height))
-        bottom = float(np.median(boxes[:, 3] - means[:, 2] * height))
-        again = _search(arcs, _scored(arcs, costs, (height, top, bottom)), digits)
-        return again or paths
-    return paths
+    known = [step for step in path.steps if isinstance(step.label, int) and step.candidate >= 0]
+    if len(known) < 2:
+        return None
+    boxes = arcs.candidates.boxes[[step.candidate for step in known]]
+    means = GEOMETRY[[int(step.label) for step in known]]
+    height = float(np.median((boxes[:, 3] - boxes[:, 1]) / (1 + means[:, 2] - means[:, 1])))
+    height = float(np.clip(height, 0.6 * pieces.height, 1.5 * pieces.height))
+    top = float(np.median(boxes[:, 1] - means[:, 1] * height))
+    bottom = float(np.median(boxes[:, 3] - means[:, 2] * height))
+    return height, top, bottom
 
 
 Scored = dict[int, list[tuple[int, int | str, float, int]]]  # by stop: first, label, score, number
@@ -336,67 +341,61 @@ def _add_marks(found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, floa
             found[number + 1].append((number, "other", score, -1))
 
 
-Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Step, ...]]]
+Arc = tuple[int | str, int, int, int]  # label, first, stop, number: what makes a `Step`
+# By text: the log sum over all paths that spell it, and the score and arcs of the best of them.
+Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Arc, ...]]]
 
 
-def _search(arcs: Arcs, scored: Scored, digits: int | None) -> list[Path]:
-    """The best few readings, each with the sum over all paths that spell it."""
+def _search(arcs: Arcs, scored: Scored, digits: int | None) -> tuple[list[Path], list[float]]:
+    """The best few readings, each with the sum over all paths that spell it, and for each node the
+    log sum over all paths that lead there."""
     count = len(arcs.pieces.boxes)
-    start: Readings = {(): (0.0, 0.0, ())}
-    nodes = [start, *({} for _ in range(count))]
-    total = np.full(count + 1, -np.inf)
-    total[0] = 0.0
+    nodes: list[Readings] = [{(): (0.0, 0.0, ())}]
+    total = [0.0]
     for stop in range(1, count + 1):
         merged: Readings = {}
-        sums = []
+        sum_here = -math.inf
         for first, label, score, number in scored.get(stop, ()):
-            if np.isfinite(total[first]):
-                sums.append(total[first] + score)
+            sum_here = _log_sum(sum_here, total[first] + score)
             for text, (sum_, best, steps) in nodes[first].items():
                 spelled = (*text, label)
-                new_sum, new_best = sum_ + score, best + score
+                sum_, best = sum_ + score, best + score
                 known = merged.get(spelled)
-                if known is None:
-                    merged[spelled] = (
-                        new_sum,
-                        new_best,
-                        (*steps, Step(label, first, stop, number)),
-                    )
+                if known is not None:
+                    sum_ = _log_sum(sum_, known[0])
+                if known is None or best > known[1]:
+                    merged[spelled] = sum_, best, (*steps, (label, first, stop, number))
                 else:
-                    larger, smaller = max(known[0], new_sum), min(known[0], new_sum)
-                    both = larger + np.log1p(np.exp(smaller - larger))
-                    if new_best > known[1]:
-                        path = (*steps, Step(label, first, stop, number))
-                        merged[spelled] = (both, new_best, path)
-                    else:
-                        merged[spelled] = (both, known[1], known[2])
-        if sums:
-            peak = max(sums)
-            total[stop] = peak + np.log(np.exp(np.array(sums) - peak).sum())
-        nodes[stop] = _pruned(merged, digits)
+                    merged[spelled] = sum_, *known[1:]
+        total.append(sum_here)
+        nodes.append(_pruned(merged, digits))
     final = nodes[count]
     if digits is not None:
         final = {text: value for text, value in final.items() if _digits_in(text) == digits}
     ranked = sorted(final.values(), key=lambda value: -value[0])
-    paths = [Path(steps, min(0.0, sum_ - float(total[count]))) for sum_, _, steps in ranked]
-    if paths:
-        paths[0] = replace(paths[0], steps=_with_shares(paths[0].steps, scored, total))
-    return paths
+    paths = [
+        Path(tuple(Step(*arc) for arc in steps), min(0.0, sum_ - total[count]))
+        for sum_, _, steps in ranked
+    ]
+    return paths, total
 
 
-def _with_shares(
-    steps: tuple[Step, ...], scored: Scored, forward: NDArray[np.float64]
-) -> tuple[Step, ...]:
+def _log_sum(one: float, other: float) -> float:
+    """The logarithm of the sum of two numbers, from their logarithms."""
+    larger, smaller = (one, other) if one > other else (other, one)
+    return larger if smaller == -math.inf else larger + math.log1p(math.exp(smaller - larger))
+
+
+def _with_shares(steps: tuple[Step, ...], scored: Scored, forward: list[float]) -> tuple[Step, ...]:
     """The steps with the probability of each by all paths, by the forward-backward algorithm.
 
     An arc of the same label that covers half of a step's pieces counts as the same.
     """
     count = len(forward) - 1
-    backward = np.full(count + 1, -np.inf)
-    backward[count] = 0.0
+    backward = [-math.inf] * count + [0.0]
     for stop in range(count, 0, -1):
         for first, _, score, _ in scored.get(stop, ()):
-            backward[first] = np.logaddexp(backward[first], score + backward[stop])
+            backward[first] = _log_sum(backward[first], score + backward[stop])
     found = []
     for step in steps:
         share = 0.0
@@ -405,8 +404,8 @@ def _with_shares(
                 common = min(stop, step.stop) - max(first, step.first)
                 all_ = max(stop, step.stop) - min(first, step.first)
                 if label == step.label and 2 * common >= all_:
-                    share += np.exp(forward[first] + score + backward[stop] - forward[count])
-        found.append(replace(step, share=float(min(1.0, share))))
+                    share += math.exp(forward[first] + score + backward[stop] - forward[count])
+        found.append(replace(step, share=min(1.0, share)))
     return tuple(found)
 
 

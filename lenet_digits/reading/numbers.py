@@ -263,7 +263,8 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
     else:  # a file can be read once only
         image = opened(image)
         longest = max(image.size)
-        image.draft("RGB", (PAGE_SIZE, PAGE_SIZE))  # JPEG: decode at a fraction of the size
+        factor = max(1, longest // PAGE_SIZE)  # JPEG: decode at a fraction of the size
+        image.draft("RGB", (image.width // factor, image.height // factor))
     try:
         picture = read_picture(image, fine_size=PAGE_SIZE)
         if picture.shape[2] == 4:
@@ -400,22 +401,23 @@ def read_upright(
             steps = canvas_steps(picture if original is None else original)
         except (NoInkError, UnreadableImageError):
             steps = None
-    canvases = [
-        canvas_of(pieces, first, stop)
+    framed = [
+        [canvas_of(pieces, first, stop) for first, stop in candidates.spans.tolist()]
         for pieces, candidates in found
-        for first, stop in candidates.spans.tolist()
     ]
-    canvases += [steps.canvas] if steps is not None else []
+    if steps is not None:
+        framed[0].append(steps.canvas)
+    canvases = [canvas for line in framed for canvas in line]
     if not canvases:
         return Read(_reading(page, [], []), page)
     digit_logs, other_logs = log_shares(network.logits(np.stack(canvases)))
     if steps is not None:
         whole = np.append(digit_logs[-1], other_logs[-1])
     arcs, start = [], 0
-    for pieces, candidates in found:
-        stop = start + len(candidates.spans)
-        arcs.append(Arcs(pieces, candidates, digit_logs[start:stop], other_logs[start:stop], whole))
-        start = stop
+    for (pieces, candidates), own in zip(found, framed, strict=True):
+        logs = (each[start : start + len(candidates.spans)] for each in (digit_logs, other_logs))
+        arcs.append(Arcs(pieces, candidates, *logs, own, whole))
+        start += len(own)
     paths = [best_paths(line) for line in arcs]
     evidence = sum(_sureness(*pair) for pair in zip(arcs, paths, strict=True))
     if digits is not None:
@@ -434,8 +436,7 @@ def read_upright(
             paths = [[line[0].without_digits()] if line else line for line in paths]
         if not one_digit or (single is not None and not single[0].is_digit):
             single = None
-    whole_canvas = None if steps is None else steps.canvas
-    reading = _reading(page, arcs, paths, single, whole_canvas)
+    reading = _reading(page, arcs, paths, single)
     return Read(reading, page, arcs, paths, evidence)
 
 
@@ -486,8 +487,8 @@ def _reading(
     arcs: list[Arcs],
     paths: list[list[Path]],
     single: tuple[Prediction, Canvas] | None = None,
-    whole: Canvas | None = None,
 ) -> Reading:
+    """The reading by the best paths of all lines; `single` is what `predict` says of one digit."""
     lines: list[Line] = []
     marks: list[Mark] = []
     in_cell: dict[int, str] = {}
@@ -496,7 +497,7 @@ def _reading(
             box = _box(line_arcs.pieces, 0, len(line_arcs.pieces.boxes), page.scale)
             marks.append(Mark("other", box))
             continue
-        line = _line(page, line_arcs, line_paths, single, whole)
+        line = _line(page, line_arcs, line_paths, single)
         if line.digits:
             lines.append(line)
         else:
@@ -520,12 +521,9 @@ def _reading(
 
 
 def _line(
-    page: Page,
-    arcs: Arcs,
-    paths: list[Path],
-    single: tuple[Prediction, Canvas] | None,
-    whole: Canvas | None,
+    page: Page, arcs: Arcs, paths: list[Path], single: tuple[Prediction, Canvas] | None
 ) -> Line:
+    """One line by its best path; see `_reading`."""
     pieces = arcs.pieces
     digits, marks = [], []
     for step in paths[0].steps:
@@ -534,8 +532,7 @@ def _line(
             if single is not None:
                 prediction, canvas = single
             else:
-                prediction = _prediction(arcs, step)
-                canvas = _canvas(pieces, step, whole)
+                prediction, canvas = _prediction(arcs, step), arcs.canvases[step.candidate]
             digits.append(Digit(prediction, box, step.share, canvas))
         else:
             marks.append(Mark(step.label, box))
@@ -566,13 +563,6 @@ def _line(
 def _probability(odds: float) -> float:
     """The probability with these log odds."""
     return float(1 / (1 + np.exp(-odds)))
-
-
-def _canvas(pieces: Pieces, step: Step, whole: Canvas | None) -> Canvas:
-    """The canvas of one digit of a line; `whole` is that of all ink."""
-    if step.candidate < 0 and whole is not None:
-        return whole
-    return canvas_of(pieces, step.first, step.stop)
 
 
 def _cuts(pieces: Pieces, starts: set[int], scale: float) -> tuple[Cut, ...]:

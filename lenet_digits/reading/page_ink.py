@@ -19,6 +19,8 @@ from lenet_digits.reading.pictures import Bytes
 
 PAGE_SIZE = 2000  # pixels: longest side, about, at which a page is read from its file
 SURVEY_SIZE = 800  # pixels: longest side, at most, of the picture in which digits are measured
+COLOUR_SIZE = 192  # pixels: longest side, at least, at which the colours of ink are judged
+MEDIAN_REACH = 61  # pixels of that: the ground is the median of so many, wider than any stroke
 DIGIT_HEIGHT = 64.0  # pixels: height of a digit on the page that is segmented
 MOST_PIXELS = 3_000_000  # of the page that is segmented: the limit on its memory and time
 MOST_ENLARGED = 8.0  # a digit of 8 pixels is the smallest that can be read
@@ -90,32 +92,40 @@ def grey_of(picture: Bytes) -> Floats:
     Ink is what differs from the median of its surroundings. The colours are mixed by a matched
     filter: a channel counts as the ink stands out in it, against the noise it has.
     """
-    scale = min(1.0, 192 / max(picture.shape[:2]))
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    reach = min(61, max(3, min(small.shape[:2]) // 2)) | 1
-    rest = small.astype(np.float32) - cv2.medianBlur(small, reach)
-    rest = rest.reshape(-1, 3)
-    strength = np.abs(rest).max(axis=1)
+    factor = max(1, max(picture.shape[:2]) // COLOUR_SIZE)
+    height, width = (max(1, length // factor) for length in picture.shape[:2])
+    whole = picture[: height * factor, : width * factor]
+    small = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    channels = cv2.split(small)
+    if all(np.array_equal(channels[0], other) for other in channels[1:]):
+        channels = channels[:1]
+    reach = min(MEDIAN_REACH, max(3, min(height, width) // 2)) | 1
+    rest = np.stack([cv2.subtract(each, cv2.medianBlur(each, reach), dtype=cv2.CV_32F).ravel()
+                     for each in channels])  # fmt: skip
+    strength = np.abs(rest).max(axis=0)
     rank = len(strength) - len(strength) // 50 - 1
     sample = strength >= np.partition(strength, rank)[rank]  # the strongest 2 %
-    noise = np.median(np.abs(rest), axis=0) + 5.0
-    grey_rest = rest.mean(axis=1)
-    signs = np.sign(grey_rest)
-    energy_dark = float((np.minimum(grey_rest + 3 * noise.mean(), 0) ** 2).sum())
-    energy_light = float((np.maximum(grey_rest - 3 * noise.mean(), 0) ** 2).sum())
-    light = energy_light > energy_dark
-    chosen = rest[sample & (signs == (1 if light else -1))]
-    if not len(chosen):
-        chosen = rest[sample]
-    signal = np.abs(chosen.mean(axis=0)) + 1e-3
+    noise = np.sort(np.abs(rest), axis=1)[:, rest.shape[1] // 2] + 5.0
+    grey_rest = rest.mean(axis=0)
+    dark, light = (
+        float((np.maximum(sign * grey_rest - 3 * noise.mean(), 0) ** 2).sum()) for sign in (-1, 1)
+    )
+    chosen = sample & (grey_rest > 0 if light > dark else grey_rest < 0)
+    signal = np.abs(rest[:, chosen if chosen.any() else sample].mean(axis=1)) + 1e-3
     weights = signal / noise**2
-    weights = (weights / weights.sum()).astype(np.float32)
-    grey = cv2.transform(picture, weights[None] / np.float32(1)).reshape(picture.shape[:2])
-    grey = np.asarray(grey, np.float32) / np.float32(255)
-    return np.asarray(1 - grey if light else grey, np.float32)
+    weights = np.broadcast_to(weights / weights.sum() * len(channels) / 3, 3).astype(np.float32)
+    grey = np.asarray(cv2.transform(picture, weights[None]), np.uint8)
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    return np.asarray(cv2.LUT(grey, 1 - levels if light > dark else levels), np.float32)
 
 
 def _resized(grey: Floats, scale: float) -> Floats:
+    factor = int(1 / scale)
+    if factor >= 2:  # by whole pixels first: that is three times as fast
+        height, width = (max(1, length // factor) for length in grey.shape)
+        whole = grey[: height * factor, : width * factor]
+        grey = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+        scale *= factor
     if scale == 1:
         return grey
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -199,7 +209,7 @@ def _mask(contrast: Floats) -> Bytes:
     kept = np.zeros(count, np.uint8)
     kept[labels[strong]] = 1
     kept[0] = 0
-    return np.asarray(kept[labels], np.uint8)
+    return weak if kept[1:].all() else kept.take(labels)
 
 
 def _soft(contrast: Floats, mask: Bytes) -> Floats:
@@ -286,24 +296,30 @@ def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Byte
     """The mask without printed lines, and the level and the upright lines, if there are any."""
     thick = _widest_rule(mask, height)
     level = _rules(mask, height, thick)
-    upright = _rules(mask.T.copy(), height, thick).T.copy()
-    if not (level.any() or upright.any()):
+    turned = _turned(mask)
+    upright = _turned(_rules(turned, height, thick))
+    if not (cv2.hasNonZero(level) or cv2.hasNonZero(upright)):
         return mask, None
     long_level = _believable(level, upright, height)
-    upright = _believable(upright.T.copy(), long_level.T.copy(), height).T.copy()
+    upright = _turned(_believable(_turned(upright), _turned(long_level), height))
     level = _believable(level, upright, height)
-    if not (level.any() or upright.any()):
+    if not (cv2.hasNonZero(level) or cv2.hasNonZero(upright)):
         return mask, None
     gone = _dilated(level, 3, 3) & _thin(mask, thick)
-    gone |= _dilated(upright, 3, 3) & _thin(mask.T.copy(), thick).T
+    gone |= _dilated(upright, 3, 3) & _turned(_thin(turned, thick))
     rest = mask & (1 - gone)
     labels, stats, _ = parts_in(rest)
     lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
     touching = np.bincount(labels[lines > 0], minlength=len(stats)) > 0.5 * stats[:, cv2.CC_STAT_AREA]
     touching &= stats[:, 2:4].min(axis=1) < 0.2 * height  # what is left of the lines
     touching[0] = False
-    rest[touching[labels]] = 0
+    rest[touching.take(labels)] = 0
     return rest, (level, upright)
+
+
+def _turned(mask: Bytes) -> Bytes:
+    """The mask with its rows and columns exchanged, so that upright lines become level."""
+    return np.asarray(cv2.transpose(mask), np.uint8)
 
 
 def _widest_rule(mask: Bytes, height: float) -> int:
@@ -341,17 +357,19 @@ def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
     found = np.zeros_like(mask)
     for slope in RULE_SLOPES:
         turned = _sheared(thin, slope) if slope else thin
-        runs = _opened(turned, 1, max(3, short))
-        if runs.any():
+        run = np.ones((1, max(3, short)), np.uint8)
+        ends = cv2.erode(turned, run)
+        if cv2.hasNonZero(ends):
+            runs = np.asarray(cv2.dilate(ends, run), np.uint8)
             found |= _sheared(runs, -slope) if slope else runs
-    if not found.any():
+    if not cv2.hasNonZero(found):
         return found
     closed = _closed(found, 0.7 * height)
     labels, stats, _ = parts_in(closed)
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
     kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
     kept[0] = False
-    return np.asarray(found * kept[labels], np.uint8)
+    return found * kept.view(np.uint8).take(labels)
 
 
 def _closed(lines: Bytes, gap: float, *, edge: int = 0) -> Bytes:
@@ -377,7 +395,7 @@ def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
     edge = max(3, round(0.1 * height))
     kept = (left <= edge) | (left + width >= lines.shape[1] - edge)
     near = cv2.dilate(crossing, np.ones((7, 7), np.uint8))
-    kept[np.unique(labels[near > 0])] = True
+    kept[labels[near > 0]] = True
     kept &= width >= RULE_LENGTH * height
     beside = (top + tall <= EDGE * height) | (top >= lines.shape[0] - EDGE * height)
     kept |= (width >= LONE_RULE * height) | (beside & (width >= SHORT_RULE * height))
@@ -389,7 +407,7 @@ def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
             starts = near[rows, max(0, x - reach) : x + reach].any()
             kept[number] = starts and near[rows, max(0, x + w - reach) : x + w + reach].any()
     kept[0] = False
-    return np.asarray(lines * kept[labels], np.uint8)
+    return lines * kept.view(np.uint8).take(labels)
 
 
 def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
@@ -401,7 +419,7 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     if not (level.any() and upright.any()):
         return []
     columns = _dilated(upright.max(axis=0, keepdims=True), 1, 7)
-    bridged = _closed((upright | level).T.copy(), 0.9 * height, edge=1).T
+    bridged = _turned(_closed(_turned(upright | level), 0.9 * height, edge=1))
     level = _closed(level, 0.6 * height, edge=1)
     upright = bridged * columns
     walls = _dilated(level | upright, 3, 3)

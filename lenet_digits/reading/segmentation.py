@@ -35,6 +35,7 @@ WIDEST_GAP = 0.3  # digit heights: between the pieces of one digit
 CUT_DISTANCE = 0.13  # digit heights: between two cuts
 UNCUT = 0.3  # digit heights: what is no wider is not cut
 MOST_SEVERED = 4.0  # pen widths: a cut through more ink is never right
+NO_SEAM = 1e6  # pixels of ink: the cost beside the strip, more than that of any seam
 SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
 SLANTS = np.arange(-0.4, 0.96, 0.1)  # tangents of the slant of writing that are tried
 
@@ -512,38 +513,35 @@ def _seams(strip: Floats) -> tuple[Floats, Callable[[int], Ints]]:
 
     Returns the cost by column, and a function from a column to the seam's column by row.
     """
-    height = len(strip)
+    height, width = strip.shape
     middle = height // 2
-
-    def half(rows: Floats) -> tuple[Floats, NDArray[np.int8]]:
-        """Costs of the paths from the first row to the last, and the steps back."""
-        steps = np.zeros(rows.shape, np.int8)
-        cost = rows[0].copy()
-        for number in range(1, len(rows)):
-            from_left = np.concatenate([[np.float32(1e6)], cost[:-1]]) + SIDESTEP
-            from_right = np.concatenate([cost[1:], [np.float32(1e6)]]) + SIDESTEP
-            best = np.minimum(np.minimum(cost, from_left), from_right)
-            steps[number] = np.where(best == cost, 0, np.where(best == from_left, -1, 1))
-            cost = best + rows[number]
-        return cost, steps
-
-    upper, upper_steps = half(strip[: middle + 1])
-    lower, lower_steps = half(strip[middle:][::-1])
-    costs = upper + lower - strip[middle]
+    # From the top and from the bottom to the middle, both at once. A shorter lower half begins with
+    # a blank row. No seam passes the sides.
+    halves = np.zeros((middle + 1, 2, width), np.float32)
+    halves[:, 0] = strip[: middle + 1]
+    halves[middle - height :, 1] = strip[middle:][::-1]
+    costs = np.full((len(halves), 2, width + 2), NO_SEAM, np.float32)
+    costs[0, :, 1:-1] = halves[0]
+    for before, after, row in zip(costs[:-1], costs[1:], halves[1:], strict=True):
+        aside = np.minimum(before[:, :-2], before[:, 2:])
+        aside += SIDESTEP
+        np.minimum(aside, before[:, 1:-1], out=aside)
+        np.add(aside, row, out=after[:, 1:-1])
+    straight, left, right = costs[:, :, 1:-1], costs[:, :, :-2], costs[:, :, 2:]
+    steps = np.where(left <= right, np.int8(-1), np.int8(1))
+    steps[straight <= np.minimum(left, right) + np.float32(SIDESTEP)] = 0
 
     def path(column: int) -> Ints:
         found = np.empty(height, np.intp)
-        at = column
-        for row in range(middle, -1, -1):
-            found[row] = at
-            at += int(upper_steps[row, at])
-        at = column
-        for row in range(middle, height):
-            found[row] = at
-            at += int(lower_steps[height - 1 - row, at])
+        for half, rows in enumerate((range(middle, -1, -1), range(middle, height))):
+            at = column
+            for number, row in enumerate(rows):
+                if number:
+                    at += int(steps[-1 - number, half, at])
+                found[row] = at
         return found
 
-    return np.asarray(costs, np.float32), path
+    return costs[-1, 0, 1:-1] + costs[-1, 1, 1:-1] - strip[middle], path
 
 
 def _seeds(costs: Floats, h: float, pen: float) -> list[int]:
