@@ -7,8 +7,10 @@ are removed; where they form cells, the cells are kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +31,7 @@ SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the di
 STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
 WEAK = 0.22  # of the same: where ink ends
 DARKEST_PAPER = 0.1  # of white: contrast on darker paper would be noise
-BLOCKS = 16  # of pixels, at least, that lie side by side within the reach in which paper is sought
+GREYS = 65535.0  # steps from black to white in which the paper is sought
 PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0.61 to 0.66
 FAINT = 0.04  # contrast: fainter ink counts only on clean paper ...
 CLEAN = 0.8  # ... whose pixels it parts so well (see PARTED) ...
@@ -120,12 +122,6 @@ def grey_of(picture: Bytes) -> Floats:
 
 
 def _resized(grey: Floats, scale: float) -> Floats:
-    factor = int(1 / scale)
-    if factor >= 2:  # by whole pixels first: that is three times as fast
-        height, width = (max(1, length // factor) for length in grey.shape)
-        whole = grey[: height * factor, : width * factor]
-        grey = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
-        scale *= factor
     if scale == 1:
         return grey
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -142,23 +138,32 @@ def _contrast(grey: Floats, reach: float) -> Floats:
 def _paper(grey: Floats, reach: float) -> Floats:
     """The paper without the ink: a closing by squares of side `reach`, evened out.
 
-    It is computed on the lightest pixel of each small block: that is ten times as fast.
+    Numbers of 16 bits are twice as fast here as floats.
     """
-    height, width = grey.shape
-    step = max(1, round(reach) // BLOCKS)
-    side = max(3, round(reach / step)) | 1
-    wide = cv2.copyMakeBorder(grey, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
-    for _ in range(2):  # the lightest of `step` rows, then of as many columns
-        lightest = wide[::step]
-        for row in range(1, step):
-            lightest = cv2.max(lightest, wide[row::step])
-        wide = cv2.transpose(lightest)
-    half = side // 2 + 1
-    padded = cv2.copyMakeBorder(wide, *(half,) * 4, cv2.BORDER_REPLICATE)
-    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
-    even = cv2.blur(closed[half:-half, half:-half], (side, side))
-    paper = cv2.resize(even, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(paper[:height, :width], np.float32)
+    side = max(3, round(reach)) | 1
+    wide = cv2.multiply(grey, GREYS, dtype=cv2.CV_16U)
+    wide = cv2.copyMakeBorder(wide, *(side - 1,) * 4, cv2.BORDER_REPLICATE)
+    closed = _extremes(_extremes(wide, side, cv2.max), side, cv2.min)
+    paper = cv2.multiply(closed, 1 / GREYS, dtype=cv2.CV_32F)
+    return np.asarray(cv2.blur(paper, (side, side)), np.float32)
+
+
+def _extremes(values: Any, side: int, extreme: Callable[[Any, Any], Any]) -> Any:
+    """The extreme of each square of `side` pixels: `cv2.max` or `cv2.min`.
+
+    It comes from the extremes of runs of 2, 4, 8, ... pixels. The result has ``side - 1`` rows and
+    columns less than ``values``.
+    """
+    for axis in (0, 1):
+        run = 1
+        while run < side:
+            step = min(run, side - run)
+            if axis == 0:
+                values = extreme(values[:-step], values[step:])
+            else:
+                values = extreme(values[:, :-step], values[:, step:])
+            run += step
+    return values
 
 
 def _level(contrast: Floats) -> tuple[float, float, float]:
@@ -310,7 +315,8 @@ def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Byte
     rest = mask & (1 - gone)
     labels, stats, _ = parts_in(rest)
     lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
-    touching = np.bincount(labels[lines > 0], minlength=len(stats)) > 0.5 * stats[:, cv2.CC_STAT_AREA]
+    near = np.bincount(labels[lines > 0], minlength=len(stats))
+    touching = near > 0.5 * stats[:, cv2.CC_STAT_AREA]
     touching &= stats[:, 2:4].min(axis=1) < 0.2 * height  # what is left of the lines
     touching[0] = False
     rest[touching.take(labels)] = 0
