@@ -14,16 +14,14 @@ from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.framing import Canvas
 from lenet_digits.reading.lattice import SURE, Arcs, Path, Step, best_paths, evidence_of, log_shares
 from lenet_digits.reading.network import Network
-from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, rows_of
+from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, picture_of, rows_of
 from lenet_digits.reading.pictures import (
     Bytes,
     ImageInput,
     NoInkError,
     UnreadableImageError,
-    composited,
     opened,
 )
-from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import (
     Prediction,
     likeliest,
@@ -266,9 +264,7 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
         factor = max(1, longest // PAGE_SIZE)  # JPEG: decode at a fraction of the size
         image.draft("RGB", (image.width // factor, image.height // factor))
     try:
-        picture = read_picture(image, fine_size=PAGE_SIZE)
-        if picture.shape[2] == 4:
-            picture = composited(picture)
+        picture = picture_of(image)
     except NoInkError:
         return Reading()
     reading = _read_turned(picture, network, digits=digits, original=image)
@@ -385,7 +381,7 @@ def read_upright(
     digits: int | None = None,
     original: ImageInput | None = None,
 ) -> Read:
-    """The reading of an upright (H, W, 3) picture; `original` is what it was read from."""
+    """The reading of an upright picture (`picture_of`); `original` is what it was read from."""
     page = page_of(picture)
     if page is None:
         return Read(Reading())
@@ -415,8 +411,8 @@ def read_upright(
         whole = np.append(digit_logs[-1], other_logs[-1])
     arcs, start = [], 0
     for (pieces, candidates), own in zip(found, framed, strict=True):
-        logs = (each[start : start + len(candidates.spans)] for each in (digit_logs, other_logs))
-        arcs.append(Arcs(pieces, candidates, *logs, own, whole))
+        line = slice(start, start + len(candidates.spans))
+        arcs.append(Arcs(pieces, candidates, digit_logs[line], other_logs[line], own, whole))
         start += len(own)
     paths = [best_paths(line) for line in arcs]
     evidence = sum(_sureness(*pair) for pair in zip(arcs, paths, strict=True))

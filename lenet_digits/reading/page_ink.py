@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
-from lenet_digits.reading.pictures import Bytes
+from lenet_digits.reading.pictures import Bytes, ImageInput, read
 
 PAGE_SIZE = 2000  # pixels: longest side, about, at which a page is read from its file
 SURVEY_SIZE = 800  # pixels: longest side, at most, of the picture in which digits are measured
@@ -59,19 +59,33 @@ class Page:
     cells: list[Box]  # of printed grids, row by row; empty where no lines form two cells
 
 
+def picture_of(image: ImageInput) -> Bytes:
+    """The upright picture of a page: (H, W, 3), or (H, W) where it is the alpha of a layer of ink.
+
+    Raises as `pictures.read` does.
+    """
+    picture = read(image, fine_size=PAGE_SIZE)
+    return picture if picture.shape[2] == 3 else np.asarray(cv2.extractChannel(picture, 3))
+
+
 def page_of(picture: Bytes) -> Page | None:
-    """The ink of an upright (H, W, 3) picture; None where there is none."""
-    grey = grey_of(picture)
+    """The ink of a picture, as `picture_of` returns it; None where there is none."""
+    layer = picture.ndim == 2  # its alpha says what is ink
+    grey = picture / np.float32(255) if layer else grey_of(picture)
+
+    def contrast_at(scale: float, reach: float) -> Floats:
+        resized = _resized(grey, scale)
+        return np.clip(resized, 0, 1) if layer else _contrast(resized, reach)
+
     scale = min(1.0, SURVEY_SIZE / max(grey.shape))
     reach = SURVEY_REACH * min(grey.shape) * scale
-    height = _height_of_digits(_mask(_contrast(_resized(grey, scale), reach)))
+    height = _height_of_digits(_mask(contrast_at(scale, reach)))
     for _ in range(2):
         if height is None:
             return None
         scale *= min(3.0, DIGIT_HEIGHT / height) if scale > 1 else DIGIT_HEIGHT / height
-        scale = min(MOST_ENLARGED, scale)
-        scale = min(scale, (MOST_PIXELS / grey.size) ** 0.5)
-        contrast = _contrast(_resized(grey, scale), PAPER_REACH * DIGIT_HEIGHT)
+        scale = min(scale, MOST_ENLARGED, (MOST_PIXELS / grey.size) ** 0.5)
+        contrast = contrast_at(scale, PAPER_REACH * DIGIT_HEIGHT)
         mask = _mask(contrast)
         height = _height_of_digits(mask)
         if height is None or 0.75 < height / DIGIT_HEIGHT < 1.33:
@@ -94,19 +108,17 @@ def grey_of(picture: Bytes) -> Floats:
     Ink is what differs from the median of its surroundings. The colours are mixed by a matched
     filter: a channel counts as the ink stands out in it, against the noise it has.
     """
+    channels = _channels(picture)
     factor = max(1, max(picture.shape[:2]) // COLOUR_SIZE)
     height, width = (max(1, length // factor) for length in picture.shape[:2])
-    whole = picture[: height * factor, : width * factor]
-    small = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    channels = cv2.split(small)
-    if all(np.array_equal(channels[0], other) for other in channels[1:]):
-        channels = channels[:1]
+    whole = [each[: height * factor, : width * factor] for each in channels]
+    small = [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in whole]
     reach = min(MEDIAN_REACH, max(3, min(height, width) // 2)) | 1
     rest = np.stack([cv2.subtract(each, cv2.medianBlur(each, reach), dtype=cv2.CV_32F).ravel()
-                     for each in channels])  # fmt: skip
+                     for each in small])  # fmt: skip
     strength = np.abs(rest).max(axis=0)
     rank = len(strength) - len(strength) // 50 - 1
-    sample = strength >= np.partition(strength, rank)[rank]  # the strongest 2 %
+    sample = strength >= np.sort(strength)[rank]  # the strongest 2 %
     noise = np.sort(np.abs(rest), axis=1)[:, rest.shape[1] // 2] + 5.0
     grey_rest = rest.mean(axis=0)
     dark, light = (
@@ -115,10 +127,20 @@ def grey_of(picture: Bytes) -> Floats:
     chosen = sample & (grey_rest > 0 if light > dark else grey_rest < 0)
     signal = np.abs(rest[:, chosen if chosen.any() else sample].mean(axis=1)) + 1e-3
     weights = signal / noise**2
-    weights = np.broadcast_to(weights / weights.sum() * len(channels) / 3, 3).astype(np.float32)
-    grey = np.asarray(cv2.transform(picture, weights[None]), np.uint8)
+    weights = np.asarray(weights / weights.sum(), np.float32)
+    grey = channels[0] if len(channels) == 1 else cv2.transform(picture, weights[None])
     levels = np.arange(256, dtype=np.float32) / np.float32(255)
     return np.asarray(cv2.LUT(grey, 1 - levels if light > dark else levels), np.float32)
+
+
+def _channels(picture: Bytes) -> list[Bytes]:
+    """The channels of a picture, (H, W) each: one alone where all are the same."""
+    channels = [np.asarray(each, np.uint8) for each in cv2.split(picture)]
+    first, *others = channels
+    for step in (16, 1):  # few pixels tell most pictures in colour from grey ones
+        if not all(np.array_equal(first[::step, ::step], each[::step, ::step]) for each in others):
+            return channels
+    return [first]
 
 
 def _resized(grey: Floats, scale: float) -> Floats:
@@ -131,8 +153,10 @@ def _resized(grey: Floats, scale: float) -> Floats:
 def _contrast(grey: Floats, reach: float) -> Floats:
     """Ink bright on an even dark ground: the share of the local paper's light that it takes."""
     smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), np.float32)
-    paper = cv2.max(_paper(smooth, reach), smooth)
-    return np.asarray(cv2.divide(paper - smooth, cv2.max(paper, DARKEST_PAPER)), np.float32)
+    paper = np.maximum(_paper(smooth, reach), smooth)
+    taken = paper - smooth
+    taken /= np.maximum(paper, np.float32(DARKEST_PAPER))
+    return taken
 
 
 def _paper(grey: Floats, reach: float) -> Floats:
@@ -240,7 +264,7 @@ def parts_in(mask: Bytes) -> tuple[NDArray[np.int32], Ints, NDArray[np.float64]]
         changes = np.append(0, changes)
     row, left = np.divmod(changes[::2], width)
     right = left + changes[1::2] - changes[::2]
-    part = labels[row, left]
+    part = np.asarray(labels[row, left], np.intp)
     boxes = np.zeros((4, count), np.intp)  # left, top, right, bottom
     boxes[:2] = np.array(mask.shape[::-1])[:, None]
     np.minimum.at(boxes[0], part, left)
@@ -375,7 +399,7 @@ def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
     kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
     kept[0] = False
-    return found * kept.view(np.uint8).take(labels)
+    return np.asarray(found * kept.view(np.uint8).take(labels), np.uint8)
 
 
 def _closed(lines: Bytes, gap: float, *, edge: int = 0) -> Bytes:
@@ -413,7 +437,7 @@ def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
             starts = near[rows, max(0, x - reach) : x + reach].any()
             kept[number] = starts and near[rows, max(0, x + w - reach) : x + w + reach].any()
     kept[0] = False
-    return lines * kept.view(np.uint8).take(labels)
+    return np.asarray(lines * kept.view(np.uint8).take(labels), np.uint8)
 
 
 def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
