@@ -19,30 +19,63 @@ from numpy.typing import NDArray
 from lenet_digits.reading.framing import Floats
 from lenet_digits.reading.pictures import Bytes, ImageInput, read
 
+# Limits on time and memory.
 PAGE_SIZE = 2000  # pixels: longest side, about, at which a page is read from its file
 SURVEY_SIZE = 800  # pixels: longest side, at most, of the picture in which digits are measured
+MOST_PIXELS = 3_000_000  # of the page that is segmented
+MOST_MEASURED = 400  # parts that are measured: the largest
+DIGIT_HEIGHT = 64.0  # pixels: height of a digit on the page that is segmented; 3 times a canvas's
+
+# The others were tuned on the tune split of the open number sets, 2026-11.
+# Scale
+MOST_ENLARGED = 8.0  # a digit of 8 pixels is the smallest that can be read
+MEASURED = (0.75, 1.33)  # of `DIGIT_HEIGHT`: what measures more or less is scaled once more
+MOST_SCALED_UP = 3.0  # times: how much an enlarged page is enlarged further
+LEAST_AREA, LEAST_SIZE = 6, 3  # pixels: area and longer side; smaller parts do not tell the height
+HELD, HELD_MOST = 4.5, 0.9  # a part that holds others of 1 / 4.5 to 0.9 of its height is a box
+ELONGATED = 6.0  # longer to shorter side: from here on a part is a line
+SIDE_WEIGHT, MOST_WIDTH = 0.25, 1.5  # heights: added to a part's width in its weight, and the most
+LIKENESS = 0.25  # natural logarithm: how much heights differ that count together
+# Colours and paper
 COLOUR_SIZE = 192  # pixels: longest side, at least, at which the colours of ink are judged
 MEDIAN_REACH = 61  # pixels of that: the ground is the median of so many, wider than any stroke
-DIGIT_HEIGHT = 64.0  # pixels: height of a digit on the page that is segmented
-MOST_PIXELS = 3_000_000  # of the page that is segmented: the limit on its memory and time
-MOST_ENLARGED = 8.0  # a digit of 8 pixels is the smallest that can be read
+STRONGEST = 50  # one of so many pixels tells the colour of the ink
+COLOUR_NOISE = 5.0  # grey levels: noise that any channel has, at least
+PLAIN = 3.0  # times the noise: what differs less from the ground does not tell light from dark
 PAPER_REACH = 0.5  # digit heights: wider than any stroke, narrower than most shadows
 SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the digits is known
-STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
-WEAK = 0.22  # of the same: where ink ends
 DARKEST_PAPER = 0.1  # of white: contrast on darker paper would be noise
 GREYS = 65535.0  # steps from black to white in which the paper is sought
+# Ink; contrast is a share of the paper's light
+NOISE = 4.0  # standard deviations of the paper's contrast: ink is above them ...
+NOISE_OFFSET = 0.02  # ... and this contrast
+STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
+WEAK = 0.22  # of the same: where ink ends
+PALEST, FULL = 0.15, 0.9  # of the same: where ink is 0 and where it is 1
 PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0.61 to 0.66
 FAINT = 0.04  # contrast: fainter ink counts only on clean paper ...
 CLEAN = 0.8  # ... whose pixels it parts so well (see PARTED) ...
 FAINTEST = 0.012  # ... and it is at least this dark
-RULE_LENGTH = 1.6  # digit heights: the shortest run that may be a printed line
-RULE_WIDTH = 0.2  # digit heights: the widest printed line ...
+# Printed lines; lengths are in digit heights where nothing else is said
+RULE_LENGTH = 1.6  # the shortest run that may be a printed line
+RULE_PART = 0.5  # of that: its pieces without a gap are at least so long ...
+RULE_PART_OF_PAGE = 0.4  # of the page's width: ... or so long, on a narrow page
+RULE_WIDTH, MOST_WIDTH_OF_RULE = 0.2, 0.35  # the widest printed line ...
 RULE_PENS = 1.5  # pen widths: ... or this, where that is more: on small pictures all lines are wide
-SHORT_RULE = 1.1  # digit heights: the shortest that meets another line at both of its ends
-EDGE = 0.5  # digit heights: so near to the picture's edge, a long straight line is a cell's border
-LONE_RULE = 3.0  # digit heights: a line that meets no other is at least this long
+RULE_GAP = 0.7  # the widest gap in a printed line
+RULE_CLIMB, RULE_CLIMBS = 0.1, 1.5  # of its length, and times its width: the most that it climbs
 RULE_SLOPES = (-0.07, 0.0, 0.07)  # tangents: with two pixels of tolerance, up to 5 degrees
+SHORT_RULE = 1.1  # the shortest that meets another line at both of its ends
+MEETS = 0.3  # an end that is so near to another line meets it
+LONE_RULE = 3.0  # a line that meets no other is at least this long
+EDGE = 0.5  # so near to the picture's edge, a long straight line is a cell's border
+REACHES = 0.1  # a line that ends so near to the picture's edge runs to it
+LEFT_OVER, LEFT_OVER_WIDTH = 0.5, 0.2  # share of a part beside lines, and its width: their remnant
+# Cells; lengths are in digit heights
+CELL_GAP, WALL_GAP = 0.6, 0.9  # the widest gaps in the level and in the upright lines around it
+CELL_FILLED = 0.8  # of its box is inside of its lines
+CELL_LOW, CELL_HIGH, CELL_NARROW, CELL_WIDE = 0.9, 5.0, 0.5, 30.0  # least and most of its sides
+CELL_APART = 0.4  # two cells of a row that are nearer share an upright line
 
 Ints = NDArray[np.intp]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom exclusive
@@ -71,7 +104,7 @@ def picture_of(image: ImageInput) -> Bytes:
 def page_of(picture: Bytes) -> Page | None:
     """The ink of a picture, as `picture_of` returns it; None where there is none."""
     layer = picture.ndim == 2  # its alpha says what is ink
-    grey = picture / np.float32(255) if layer else grey_of(picture)
+    grey = np.asarray(picture / np.float32(255), np.float32) if layer else grey_of(picture)
 
     def contrast_at(scale: float, reach: float) -> Floats:
         resized = _resized(grey, scale)
@@ -83,12 +116,12 @@ def page_of(picture: Bytes) -> Page | None:
     for _ in range(2):
         if height is None:
             return None
-        scale *= min(3.0, DIGIT_HEIGHT / height) if scale > 1 else DIGIT_HEIGHT / height
+        scale *= min(MOST_SCALED_UP, DIGIT_HEIGHT / height) if scale > 1 else DIGIT_HEIGHT / height
         scale = min(scale, MOST_ENLARGED, (MOST_PIXELS / grey.size) ** 0.5)
         contrast = contrast_at(scale, PAPER_REACH * DIGIT_HEIGHT)
         mask = _mask(contrast)
         height = _height_of_digits(mask)
-        if height is None or 0.75 < height / DIGIT_HEIGHT < 1.33:
+        if height is None or MEASURED[0] < height / DIGIT_HEIGHT < MEASURED[1]:
             break
     if height is None:
         return None
@@ -117,12 +150,13 @@ def grey_of(picture: Bytes) -> Floats:
     rest = np.stack([cv2.subtract(each, cv2.medianBlur(each, reach), dtype=cv2.CV_32F).ravel()
                      for each in small])  # fmt: skip
     strength = np.abs(rest).max(axis=0)
-    rank = len(strength) - len(strength) // 50 - 1
-    sample = strength >= np.sort(strength)[rank]  # the strongest 2 %
-    noise = np.sort(np.abs(rest), axis=1)[:, rest.shape[1] // 2] + 5.0
+    rank = len(strength) - len(strength) // STRONGEST - 1
+    sample = strength >= np.sort(strength)[rank]
+    noise = np.sort(np.abs(rest), axis=1)[:, rest.shape[1] // 2] + COLOUR_NOISE
     grey_rest = rest.mean(axis=0)
     dark, light = (
-        float((np.maximum(sign * grey_rest - 3 * noise.mean(), 0) ** 2).sum()) for sign in (-1, 1)
+        float((np.maximum(sign * grey_rest - PLAIN * noise.mean(), 0) ** 2).sum())
+        for sign in (-1, 1)
     )
     chosen = sample & (grey_rest > 0 if light > dark else grey_rest < 0)
     signal = np.abs(rest[:, chosen if chosen.any() else sample].mean(axis=1)) + 1e-3
@@ -165,10 +199,10 @@ def _paper(grey: Floats, reach: float) -> Floats:
     Numbers of 16 bits are twice as fast here as floats.
     """
     side = max(3, round(reach)) | 1
-    wide = cv2.multiply(grey, GREYS, dtype=cv2.CV_16U)
-    wide = cv2.copyMakeBorder(wide, *(side - 1,) * 4, cv2.BORDER_REPLICATE)
+    greys = cv2.addWeighted(grey, GREYS, grey, 0.0, 0.0, dtype=cv2.CV_16U)
+    wide = cv2.copyMakeBorder(greys, *(side - 1,) * 4, cv2.BORDER_REPLICATE)
     closed = _extremes(_extremes(wide, side, cv2.max), side, cv2.min)
-    paper = cv2.multiply(closed, 1 / GREYS, dtype=cv2.CV_32F)
+    paper = np.asarray(closed * np.float32(1 / GREYS), np.float32)
     return np.asarray(cv2.blur(paper, (side, side)), np.float32)
 
 
@@ -202,7 +236,7 @@ def _level(contrast: Floats) -> tuple[float, float, float]:
     middle = float(values[half])
     # Half of the values lie nearer to the median than this: the shortest run of so many.
     off = np.maximum(middle - values[: len(values) - half], values[half:] - middle).min()
-    floor = middle + 4 * 1.4826 * float(off) + 0.02
+    floor = middle + NOISE * 1.4826 * float(off) + NOISE_OFFSET
     otsu, parted = _otsu(values)
     if parted > PARTED:
         floor = min(floor, otsu)
@@ -238,14 +272,14 @@ def _mask(contrast: Floats) -> Bytes:
     kept = np.zeros(count, np.uint8)
     kept[labels[strong]] = 1
     kept[0] = 0
-    return weak if kept[1:].all() else kept.take(labels)
+    return weak if kept[1:].all() else kept.take(np.asarray(labels, np.int32))
 
 
 def _soft(contrast: Floats, mask: Bytes) -> Floats:
     """The ink, (H, W) in [0, 1], where the mask is and at its soft edge."""
     inked = np.sort(contrast[mask > 0])
     level = float(inked[int(0.9 * (len(inked) - 1) + 0.5)])
-    ink = (contrast - np.float32(0.15 * level)) * np.float32(1 / (0.75 * level))
+    ink = (contrast - np.float32(PALEST * level)) * np.float32(1 / ((FULL - PALEST) * level))
     return np.asarray(np.clip(ink, 0, 1, out=ink) * _dilated(mask, 3, 3), np.float32)
 
 
@@ -283,38 +317,40 @@ def parts_in(mask: Bytes) -> tuple[NDArray[np.int32], Ints, NDArray[np.float64]]
 def _height_of_digits(mask: Bytes) -> float | None:
     """The height that most of the ink has, in pixels: the mode of the heights of its parts.
 
-    A part that holds others as high as a quarter of it is a box and does not count, nor does a
-    line, unless all are.
+    A part that holds others, of a quarter of its height or more, is a box. Boxes and lines do not
+    count, unless there is nothing else.
     """
     _, stats, centres = parts_in(mask)
     if len(stats) < 2:
         return None
     x, y, w, h, area = stats[1:].T.astype(np.float64)
     centres = centres[1:]
-    usable = (area >= 6) & (np.maximum(w, h) >= 3)
+    usable = (area >= LEAST_AREA) & (np.maximum(w, h) >= LEAST_SIZE)
     if not usable.any():
         usable[:] = True
-    order = np.argsort(-(w * h) * usable)[:400]
+    order = np.argsort(-(w * h) * usable)[:MOST_MEASURED]
     x, y, w, h = x[order], y[order], w[order], h[order]
     cx, cy = centres[order].T
     inside = (
         (cx[None] > x[:, None]) & (cx[None] < (x + w)[:, None])
         & (cy[None] > y[:, None]) & (cy[None] < (y + h)[:, None])
-        & (h[None] > h[:, None] / 4.5) & (h[None] < 0.9 * h[:, None])
+        & (h[None] > h[:, None] / HELD) & (h[None] < HELD_MOST * h[:, None])
     )  # fmt: skip
     boxes = inside.any(axis=1)
-    flat = w > 6 * h
-    kept = ~(boxes | flat | (h > 6 * w))
+    flat = w > ELONGATED * h
+    kept = ~(boxes | flat | (h > ELONGATED * w))
     if not kept.any():
         kept = ~(boxes | flat)
     if not kept.any():
         kept = ~flat if (~flat).any() else np.ones(len(h), np.bool_)
     heights, widths = h[kept], w[kept]
-    weights = heights * np.minimum(widths + 0.25 * heights, 1.5 * heights)
+    weights = heights * np.minimum(widths + SIDE_WEIGHT * heights, MOST_WIDTH * heights)
     logs = np.log(heights)
-    density = (weights[None] * np.exp(-(((logs[:, None] - logs[None]) / 0.25) ** 2))).sum(axis=1)
+    density = (weights[None] * np.exp(-(((logs[:, None] - logs[None]) / LIKENESS) ** 2))).sum(
+        axis=1
+    )
     peak = logs[density.argmax()]
-    near = weights * np.exp(-(((logs - peak) / 0.25) ** 2))
+    near = weights * np.exp(-(((logs - peak) / LIKENESS) ** 2))
     return float(np.exp((near * logs).sum() / near.sum()))
 
 
@@ -340,8 +376,8 @@ def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Byte
     labels, stats, _ = parts_in(rest)
     lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
     near = np.bincount(labels[lines > 0], minlength=len(stats))
-    touching = near > 0.5 * stats[:, cv2.CC_STAT_AREA]
-    touching &= stats[:, 2:4].min(axis=1) < 0.2 * height  # what is left of the lines
+    touching = near > LEFT_OVER * stats[:, cv2.CC_STAT_AREA]
+    touching &= stats[:, 2:4].min(axis=1) < LEFT_OVER_WIDTH * height  # what is left of the lines
     touching[0] = False
     rest[touching.take(labels)] = 0
     return rest, (level, upright)
@@ -354,7 +390,7 @@ def _turned(mask: Bytes) -> Bytes:
 
 def _widest_rule(mask: Bytes, height: float) -> int:
     """The width in pixels that no printed line has."""
-    width = min(max(RULE_WIDTH * height, RULE_PENS * pen_width(mask)), 0.35 * height)
+    width = min(max(RULE_WIDTH * height, RULE_PENS * pen_width(mask)), MOST_WIDTH_OF_RULE * height)
     return max(3, round(width)) + 1
 
 
@@ -383,7 +419,7 @@ def _dilated(mask: Bytes, rows: int, columns: int) -> Bytes:
 def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
     """Long thin level lines, which may have gaps."""
     thin = _dilated(_thin(mask, thick), 3, 1)
-    short = min(round(0.5 * RULE_LENGTH * height), round(0.4 * mask.shape[1]))
+    short = min(round(RULE_PART * RULE_LENGTH * height), round(RULE_PART_OF_PAGE * mask.shape[1]))
     found = np.zeros_like(mask)
     for slope in RULE_SLOPES:
         turned = _sheared(thin, slope) if slope else thin
@@ -394,10 +430,10 @@ def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
             found |= _sheared(runs, -slope) if slope else runs
     if not cv2.hasNonZero(found):
         return found
-    closed = _closed(found, 0.7 * height)
+    closed = _closed(found, RULE_GAP * height)
     labels, stats, _ = parts_in(closed)
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
-    kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
+    kept = (length >= SHORT_RULE * height) & (climb < RULE_CLIMB * length + RULE_CLIMBS * thick)
     kept[0] = False
     return np.asarray(found * kept.view(np.uint8).take(labels), np.uint8)
 
@@ -419,17 +455,17 @@ def _sheared(mask: Bytes, slope: float) -> Bytes:
 def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
     """Of level lines, those that meet upright ones, run to the picture's edge or along it, or are
     too long to be a stroke."""
-    closed = _closed(lines, 0.7 * height)
+    closed = _closed(lines, RULE_GAP * height)
     labels, stats, _ = parts_in(closed)
     left, top, width, tall, _ = stats.T
-    edge = max(3, round(0.1 * height))
+    edge = max(3, round(REACHES * height))
     kept = (left <= edge) | (left + width >= lines.shape[1] - edge)
     near = cv2.dilate(crossing, np.ones((7, 7), np.uint8))
     kept[labels[near > 0]] = True
     kept &= width >= RULE_LENGTH * height
     beside = (top + tall <= EDGE * height) | (top >= lines.shape[0] - EDGE * height)
     kept |= (width >= LONE_RULE * height) | (beside & (width >= SHORT_RULE * height))
-    reach = round(0.3 * height)
+    reach = round(MEETS * height)
     for number in range(1, len(stats)):  # a short line joins two others
         if not kept[number]:
             x, y, w, h = stats[number, :4].tolist()
@@ -449,8 +485,8 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     if not (level.any() and upright.any()):
         return []
     columns = _dilated(upright.max(axis=0, keepdims=True), 1, 7)
-    bridged = _turned(_closed(_turned(upright | level), 0.9 * height, edge=1))
-    level = _closed(level, 0.6 * height, edge=1)
+    bridged = _turned(_closed(_turned(upright | level), WALL_GAP * height, edge=1))
+    level = _closed(level, CELL_GAP * height, edge=1)
     upright = bridged * columns
     walls = _dilated(level | upright, 3, 3)
     walls[[0, -1]] = 1
@@ -458,15 +494,14 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(1 - walls, connectivity=4)
     found = []
     for x, y, w, h, area in stats[1:].tolist():
-        if area < 0.8 * w * h or h < 0.9 * height or w < 0.5 * height or h > 5 * height:
-            continue
-        if w > 30 * height:
-            continue
-        found.append((x, y, x + w, y + h))
+        high, wide = h / height, w / height
+        fits = CELL_LOW <= high <= CELL_HIGH and CELL_NARROW <= wide <= CELL_WIDE
+        if fits and area >= CELL_FILLED * w * h:
+            found.append((x, y, x + w, y + h))
     kept = []
     for row in rows_of(found):
         boxes = [found[number] for number in row]
-        if any(b[0] - a[2] < 0.4 * height for a, b in pairwise(boxes)):
+        if any(b[0] - a[2] < CELL_APART * height for a, b in pairwise(boxes)):
             kept += boxes
     return kept
 
