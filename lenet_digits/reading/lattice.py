@@ -18,8 +18,27 @@ from numpy.typing import NDArray
 from lenet_digits.reading.framing import Canvas, Floats
 from lenet_digits.reading.segmentation import MOST_IN_ONE, Candidates, Pieces
 
-KEPT = 6  # readings kept at each node
-TRIED = 3  # digits tried for each candidate
+KEPT = 6  # readings kept at each node: the limit on time
+TRIED = 3  # digits tried for each candidate: the same
+
+# How marks look, in digit heights where nothing else is said. Tuned on the tune split of the open
+# number sets, 2026-11.
+POINT = 0.2  # a smaller piece is a point
+COMMA_WIDTH = 0.4  # the widest comma
+COMMA_AT = 0.6  # where its middle is, at least: from 0, the line's top, to 1, its bottom
+COMMA_HEIGHT, COMMA_DROP = 0.35, 0.3  # of a usual comma, and how far below the line it counts
+COMMA_LOW = 0.8  # the middle of a usual comma is as low as this, see `COMMA_AT`
+COMMA_EXTRA = 8.0  # log probability: what each digit height off these measures costs
+DASH_LEAST, DASH_HEIGHT, DASH_RATIO = 0.15, 0.35, 1.3  # least width, most height, width to height
+DASH_AT = (0.15, 0.85)  # of its middle, see `COMMA_AT`
+DASH_WIDTH, DASH_PEN = 1.1, 0.25  # the most width and height of a usual dash
+DASH_EXTRA = 6.0  # log probability: see `COMMA_EXTRA`
+SLASH_LEAST = 0.8  # the height of a slash
+SLASH_PENS = 1.6  # pen widths: the most that a slash is wide
+SLASH_LEANS = (0.1, 0.4)  # tangents, against the other pieces: from where to where a lean counts
+SLASH_HEIGHTS = (1.15, 1.4)  # from where to where its height counts
+RESCALED = (0.6, 1.5)  # of the line's height: the least and most that its digits may measure
+LEAST_OTHER_LOG = -6.0  # what counts of a log probability not to be a digit that is lower
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,7 @@ SURE = Evidence(  # gives the probability that all of a line is right
     digits=0.018, weakest=0.789, strokes=0.196, cuts=-1.588, share=0.33, others=-4.15,
     uneven=-0.221, count=0.327, offset=1.054,
 )  # fmt: skip
+LEAST_SHARE_LOG = -20.0  # what counts of the log probability of a reading that is lower
 LEAST_LOG = -8.0  # what counts of a log probability that is lower
 MOST_ODDS = 9.0  # what counts of log odds that are farther from 0
 FEW_STROKES = 0.2  # the share of ones and sevens that a single digit counts as
@@ -215,7 +235,7 @@ def evidence_of(arcs: Arcs, path: Path, log_share: float | None = None) -> Evide
     if not digit_logs:
         return None
     count = len(path.steps)
-    share = min(max(path.log_share if log_share is None else log_share, -20.0), -1e-9)
+    share = min(max(path.log_share if log_share is None else log_share, LEAST_SHARE_LOG), -1e-9)
     odds = share - np.log(-np.expm1(share))
     return Evidence(
         digits=float(np.mean(being_logs)),
@@ -244,7 +264,7 @@ def _frame_of(arcs: Arcs, path: Path) -> tuple[float, float, float] | None:
     boxes = arcs.candidates.boxes[[step.candidate for step in known]]
     means = GEOMETRY[[int(step.label) for step in known]]
     height = float(np.median((boxes[:, 3] - boxes[:, 1]) / (1 + means[:, 2] - means[:, 1])))
-    height = float(np.clip(height, 0.6 * pieces.height, 1.5 * pieces.height))
+    height = float(np.clip(height, RESCALED[0] * pieces.height, RESCALED[1] * pieces.height))
     top = float(np.median(boxes[:, 1] - means[:, 1] * height))
     bottom = float(np.median(boxes[:, 3] - means[:, 2] * height))
     return height, top, bottom
@@ -284,7 +304,7 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         tried = np.argsort(-scores, axis=1)[:, :TRIED]
         area = measures[:, 0] * (boxes[:, 3] - boxes[:, 1]) / height
         other = t * (
-            costs.network * np.maximum(arcs.other_logs, -6)
+            costs.network * np.maximum(arcs.other_logs, LEAST_OTHER_LOG)
             - costs.other
             - costs.size * area
             - cut
@@ -310,35 +330,36 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
 def _add_marks(found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> None:
     """Points, dashes and slashes: single pieces, told by their size and place."""
     height, top, bottom = frame
-    pieces = arcs.pieces
-    t = costs.temperature
-    spans = arcs.candidates.spans
+    pieces, spans = arcs.pieces, arcs.candidates.spans
     alone = set(spans[spans[:, 1] - spans[:, 0] == 1, 0].tolist())
     for number, (left, up, right, down) in enumerate(pieces.boxes.tolist()):
         wide, tall = (right - left) / height, (down - up) / height
         middle = ((up + down) / 2 - top) / max(bottom - top, 1.0)
-        cut = pieces.severed[number]
-        cost = costs.cut + costs.severed * cut if cut > 0 else 0.0
-        large = max(wide, tall)
+        severed = pieces.severed[number]
+        cut = costs.cut + costs.severed * severed if severed > 0 else 0.0
+        marks: list[tuple[str, float]] = []  # kinds and costs
         if pieces.hangs[number]:
-            found[number + 1].append((number, "point", t * (costs.hangs - cost), -1))
-        if large < 0.2:
-            found[number + 1].append((number, "point", -t * (costs.point + cost), -1))
-        elif large < 1.0 and wide < 0.4 and middle > 0.6:  # a comma
-            drop = min(max((down - bottom) / height, 0.0), 0.3)  # commas hang below the line
-            extra = 8 * max(0.0, tall - 0.35 - 2 * drop) + 8 * max(0.0, 0.8 - middle)
-            found[number + 1].append((number, "point", -t * (costs.point + extra + cost), -1))
-        if wide > 0.15 and tall < 0.35 and wide > 1.3 * tall and 0.15 < middle < 0.85:
-            extra = 6 * max(0.0, wide - 1.1) + 6 * max(0.0, tall - 0.25)
-            found[number + 1].append((number, "dash", -t * (costs.dash + extra + cost), -1))
-        lean = float(pieces.leans[number])
-        narrow = pieces.areas[number] < 1.6 * pieces.pen * np.hypot(right - left, down - up)
-        if tall > 0.8 and narrow and cut == 0 and 0 < number < len(pieces.boxes) - 1:
-            extra = -costs.lean * (min(lean, 0.4) - 0.1) - costs.tall * (min(tall, 1.4) - 1.15)
-            found[number + 1].append((number, "other", -t * (costs.slash + extra + cost), -1))
-        if large >= 0.2 and number not in alone:  # so that there is a path in any case
-            score = -t * (costs.other + costs.size * wide * tall + cost)
-            found[number + 1].append((number, "other", score, -1))
+            marks.append(("point", -costs.hangs))
+        if max(wide, tall) < POINT:
+            marks.append(("point", costs.point))
+        elif max(wide, tall) < 1 and wide < COMMA_WIDTH and middle > COMMA_AT:
+            drop = min(max((down - bottom) / height, 0.0), COMMA_DROP)
+            extra = max(0.0, tall - COMMA_HEIGHT - 2 * drop) + max(0.0, COMMA_LOW - middle)
+            marks.append(("point", costs.point + COMMA_EXTRA * extra))
+        flat = wide > DASH_LEAST and tall < DASH_HEIGHT and wide > DASH_RATIO * tall
+        if flat and DASH_AT[0] < middle < DASH_AT[1]:
+            extra = max(0.0, wide - DASH_WIDTH) + max(0.0, tall - DASH_PEN)
+            marks.append(("dash", costs.dash + DASH_EXTRA * extra))
+        narrow = pieces.areas[number] < SLASH_PENS * pieces.pen * np.hypot(right - left, down - up)
+        inner = severed == 0 and 0 < number < len(pieces.boxes) - 1
+        if tall > SLASH_LEAST and narrow and inner:
+            lean = min(float(pieces.leans[number]), SLASH_LEANS[1]) - SLASH_LEANS[0]
+            higher = min(tall, SLASH_HEIGHTS[1]) - SLASH_HEIGHTS[0]
+            marks.append(("other", costs.slash - costs.lean * lean - costs.tall * higher))
+        if max(wide, tall) >= POINT and number not in alone:  # so that there is a path in any case
+            marks.append(("other", costs.other + costs.size * wide * tall))
+        for kind, cost in marks:
+            found[number + 1].append((number, kind, -costs.temperature * (cost + cut), -1))
 
 
 Arc = tuple[int | str, int, int, int]  # label, first, stop, number: what makes a `Step`

@@ -35,16 +35,21 @@ from lenet_digits.storage.files import WeightsError
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
-SPACE = 0.8  # digit heights: a gap that a space stands for
+UNREAD = "·"  # stands for ink before or between digits that is not a digit
 MOST_CANVASES = 4000  # of one picture: the limit on its time
+MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 MOST_ALTERNATIVES = 5
 LIKELY = 0.05  # probability from which a notebook shows another reading of a line
-UNREAD = "·"  # stands for ink before or between digits that is not a digit
+
+# Tuned on the tune split of the open number sets, 2026-11.
+SPACE = 0.8  # digit heights: a gap that a space stands for
+APART = 0.6  # digit heights: so far from each other, two cells are not of one number
+TALL = 0.5  # digit heights: a smaller part is not as large as a digit
+ONE_WIDTH = 1.6  # width to height: wider ink is not one digit
 # Odds against a digit above which the only one in a picture is not read. Of 280 single digits of
 # the tune split, 20 refuses none that 100 does not, but it refuses some letters, 2026-11.
 SURELY_NOT = 20.0
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
-MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
 CERTAIN = 0.85  # sure digits for each part, from which it surely stands upright
 SURE_TURN = 1.5  # a turned picture has to hold this many times the evidence
@@ -360,7 +365,7 @@ def _tall_parts(pieces: Pieces) -> int:
     for part in set(pieces.parts.tolist()):
         boxes = pieces.boxes[pieces.parts == part]
         size = boxes[:, 2:].max(axis=0) - boxes[:, :2].min(axis=0)
-        count += bool(size.max() > 0.5 * pieces.height)
+        count += bool(size.max() > TALL * pieces.height)
     return count
 
 
@@ -447,7 +452,7 @@ def _is_compact(pieces: Pieces) -> bool:
         return False
     left, top = pieces.boxes[:, :2].min(axis=0)
     right, bottom = pieces.boxes[:, 2:].max(axis=0)
-    return bool(right - left <= 1.6 * (bottom - top))
+    return bool(right - left <= ONE_WIDTH * (bottom - top))
 
 
 def _is_cut_like_a_letter(arcs: Arcs, paths: list[Path]) -> bool:
@@ -607,7 +612,7 @@ def _text(page: Page, pieces: Pieces, steps: tuple[Step, ...]) -> str:
         elif end is not None:
             if here >= 0 and cell >= 0:
                 walls = page.cells[here][0] - page.cells[cell][2]
-                apart = here != cell and (not single or walls > 0.6 * pieces.height)
+                apart = here != cell and (not single or walls > APART * pieces.height)
             else:
                 apart = left - end > SPACE * pieces.height
             text += " " if apart else ""

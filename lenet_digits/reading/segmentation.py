@@ -47,10 +47,8 @@ OUTSIDE_HEIGHT, OUTSIDE_WIDTH = 3.0, 20.0  # of a part beside cells, at most
 TALL = 0.45  # a lower part does not make a line of its own ...
 ALONE = 0.25  # ... but it does, if it is so large and no line is near
 COMMON = 0.4  # of the lower one's height that neighbours in a line have in common
-OFF_LINE, NEXT_ON_LINE = (
-    0.95,
-    2.5,
-)  # how far a small part is from a line's digits: up or down, aside
+OFF_LINE = 0.95  # how far, up or down, a small part may be from the line that it is in
+NEXT_ON_LINE = 2.5  # how far, aside, it may be from the nearest digit there
 ASIDE = 0.3  # weight of the second distance against the first one
 NEIGHBOUR = 1.5  # the widest gap to a neighbour that shows the line's slope
 NEIGHBOURLY = 0.3  # of the lower one's height that such neighbours have in common
