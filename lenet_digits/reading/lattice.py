@@ -75,7 +75,7 @@ COSTS = Costs()
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a reading of a line; or the weight of each, in a logistic regression."""
+    """Measures of a reading of a line, or their weights in a logistic regression."""
 
     digits: float = 0.0  # mean log probability of its digits to be digits
     weakest: float = 0.0  # the least log probability of a digit, `LEAST_LOG` at least
@@ -131,7 +131,7 @@ FARTHEST = 9.0  # squared standard deviations, at most, that one measure counts
 
 @dataclass(frozen=True, eq=False)
 class Arcs:
-    """All digits and marks that a line may hold, with what speaks for each."""
+    """A line's pieces and candidates, with the network's answers to the candidates."""
 
     pieces: Pieces
     candidates: Candidates
@@ -212,7 +212,7 @@ def best_paths(
 
 
 def evidence_of(arcs: Arcs, path: Path, log_share: float | None = None) -> Evidence | None:
-    """What speaks for a reading; None where it has no digit.
+    """The measures by which a reading is judged; None if it has no digit.
 
     `log_share` is its log probability among all readings, where that is not the path's own.
     """
@@ -256,7 +256,7 @@ def is_number(arcs: Arcs, path: Path, weights: Evidence = NUMBER) -> bool:
 
 
 def _frame_of(arcs: Arcs, path: Path) -> tuple[float, float, float] | None:
-    """The height, top and bottom of a line by the digits of a reading; None if it has one only."""
+    """A line's height, top and bottom, measured on the digits of a reading; None with one digit."""
     pieces = arcs.pieces
     known = [step for step in path.steps if isinstance(step.label, int) and step.candidate >= 0]
     if len(known) < 2:
@@ -368,8 +368,11 @@ Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Arc, ...]]]
 
 
 def _search(arcs: Arcs, scored: Scored, digits: int | None) -> tuple[list[Path], list[float]]:
-    """The best few readings, each with the sum over all paths that spell it, and for each node the
-    log sum over all paths that lead there."""
+    """The best few readings of a line, by dynamic programming.
+
+    Each has the log sum over all paths that spell it. The second result is, for each node, the log
+    sum over all paths that lead there.
+    """
     count = len(arcs.pieces.boxes)
     nodes: list[Readings] = [{(): (0.0, 0.0, ())}]
     total = [0.0]

@@ -46,13 +46,13 @@ SPACE = 0.8  # digit heights: a gap that a space stands for
 APART = 0.6  # digit heights: so far from each other, two cells are not of one number
 TALL = 0.5  # digit heights: a smaller part is not as large as a digit
 ONE_WIDTH = 1.6  # width to height: wider ink is not one digit
-# Odds against a digit above which the only one in a picture is not read. Of 280 single digits of
-# the tune split, 20 refuses none that 100 does not, but it refuses some letters, 2026-11.
+# Odds against a digit: above them, the only digit of a picture is not read. On the tune split,
+# 2026-11, odds of 20 refuse no more of 280 single digits than odds of 100 do, and more letters.
 SURELY_NOT = 20.0
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
-DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
-CERTAIN = 0.85  # sure digits for each part, from which it surely stands upright
-SURE_TURN = 1.5  # a turned picture has to hold this many times the evidence
+DOUBTFUL = 0.6  # sure digits for each part: with fewer, the picture may lie on its side
+CERTAIN = 0.85  # sure digits for each part: with more, the picture surely stands upright
+SURE_TURN = 1.5  # times the evidence of the picture as it is: what a turned one has to hold
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class Reading:
 
 
 def _others(line: Line) -> str:
-    """What else a line may be, in words."""
+    """The other likely readings of a line, in words for a notebook."""
     likely = [each.text for each in line.alternatives if each.text and each.confidence >= LIKELY]
     return f"or {', '.join(likely)}" if likely else ""
 
@@ -256,8 +256,8 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
     network = network_of(model)
     if not network.sees_nondigits:
         raise WeightsError(
-            "These weights never saw what is not a digit, so they cannot read numbers. Use the "
-            'shipped weights, or train with recipe="best".'
+            "These weights cannot read numbers, because they never learned what is not a digit. "
+            'Use the shipped weights, or train with recipe="best".'
         )
     if isinstance(image, Image.Image):
         longest = max(image.size)
@@ -279,7 +279,7 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
 def _read_turned(
     picture: Bytes, network: Network | LeNet5, *, digits: int | None, original: ImageInput
 ) -> Reading:
-    """The reading of a picture as it is or, where it says more so, turned onto a side."""
+    """The reading of a picture as it is, or of the picture turned onto a side if that says more."""
     page = read_upright(picture, network, digits=digits, original=original)
     if page.may_lie:
         others = [
@@ -288,9 +288,7 @@ def _read_turned(
         ]
         best = max(others, key=lambda other: other.evidence)
         if best.evidence > SURE_TURN * page.evidence + 1 and best.stands:
-            turned = 90 if best is others[0] else 270
-            best_reading = best.reading
-            return Reading(best_reading.lines, best_reading.cells, best_reading.marks, turned)
+            return replace(best.reading, turned=90 if best is others[0] else 270)
     return page.reading
 
 
@@ -335,7 +333,7 @@ def read_many(
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """A reading, and what it was made from, for those who explain it."""
+    """A reading with what it was made from. The benchmarks explain misses with it."""
 
     reading: Reading
     page: Page | None = None
@@ -345,12 +343,12 @@ class Read:
 
     @property
     def may_lie(self) -> bool:
-        """Whether the picture may lie on its side: several parts, and few of them sure digits."""
+        """Whether the picture may lie on its side: of several parts, few are surely digits."""
         return 3 <= self.tall <= MOST_TURNED and self.evidence < DOUBTFUL * self.tall
 
     @property
     def stands(self) -> bool:
-        """Whether nearly all parts are sure digits."""
+        """Whether nearly all parts are surely digits."""
         return self.evidence >= CERTAIN * self.tall
 
     @property
@@ -370,7 +368,7 @@ def _tall_parts(pieces: Pieces) -> int:
 
 
 def _sureness(arcs: Arcs, paths: list[Path]) -> float:
-    """The number of digits of the best reading, each counted as its probability."""
+    """The number of digits in the best reading. Each counts as much as it is probable."""
     total = 0.0
     for step in paths[0].steps if paths else ():
         if isinstance(step.label, int):
@@ -394,7 +392,7 @@ def read_upright(
     count = sum(len(candidates.spans) for _, candidates in found)
     if count > MOST_CANVASES:
         raise UnreadableImageError(
-            "The picture holds more marks than a page of numbers; cut it to the numbers."
+            "The picture holds more marks than a page of numbers does. Cut it to the numbers."
         )
     steps, whole = None, None
     if len(found) == 1 and _is_compact(found[0][0]):
@@ -423,7 +421,7 @@ def read_upright(
     evidence = sum(_sureness(*pair) for pair in zip(arcs, paths, strict=True))
     if digits is not None:
         paths = [
-            best_paths(line, digits=digits) if len(arcs) == 1 or any_digit(free) else free
+            best_paths(line, digits=digits) if len(arcs) == 1 or (free and free[0].digits) else free
             for line, free in zip(arcs, paths, strict=True)
         ]
     single = None
@@ -439,11 +437,6 @@ def read_upright(
             single = None
     reading = _reading(page, arcs, paths, single)
     return Read(reading, page, arcs, paths, evidence)
-
-
-def any_digit(paths: list[Path]) -> bool:
-    """Whether the best reading of a line has a digit."""
-    return bool(paths) and bool(paths[0].digits)
 
 
 def _is_compact(pieces: Pieces) -> bool:
@@ -546,7 +539,7 @@ def _line(
     if single is not None:
         text = "".join(str(single[0].digit) if char.isdigit() else char for char in text)
     evidence = evidence_of(arcs, paths[0], float(np.log(share)))
-    confidence = 0.0 if evidence is None else _probability(evidence.score(SURE))
+    confidence = 0.0 if evidence is None else float(1 / (1 + np.exp(-evidence.score(SURE))))
     others = sorted(shares.items(), key=lambda item: -item[1])[:MOST_ALTERNATIVES]
     rest = (1 - confidence) / max(1 - share, 1e-9)  # the other readings share what is left
     return Line(
@@ -559,11 +552,6 @@ def _line(
               if other != text),
         _cuts(pieces, {step.first for step in paths[0].steps}, page.scale),
     )  # fmt: skip
-
-
-def _probability(odds: float) -> float:
-    """The probability with these log odds."""
-    return float(1 / (1 + np.exp(-odds)))
 
 
 def _cuts(pieces: Pieces, starts: set[int], scale: float) -> tuple[Cut, ...]:

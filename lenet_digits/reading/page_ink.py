@@ -185,7 +185,7 @@ def _resized(grey: Floats, scale: float) -> Floats:
 
 
 def _contrast(grey: Floats, reach: float) -> Floats:
-    """Ink bright on an even dark ground: the share of the local paper's light that it takes."""
+    """The share of its paper's light that each pixel's ink takes: ink bright on an even ground."""
     smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), np.float32)
     paper = np.maximum(_paper(smooth, reach), smooth)
     taken = paper - smooth
@@ -262,7 +262,10 @@ def _otsu(values: Floats) -> tuple[float, float]:
 
 
 def _mask(contrast: Floats) -> Bytes:
-    """1 where there is ink: parts that are dark somewhere, as far as they are fairly dark."""
+    """Where there is ink, (H, W) of 0 or 1.
+
+    A part of the ink is dark somewhere, and it ends where it is no longer fairly dark.
+    """
     floor, level, parted = _level(contrast)
     if level < FAINT and (level < FAINTEST or parted < CLEAN):
         return np.zeros(contrast.shape, np.uint8)
@@ -355,6 +358,8 @@ def _height_of_digits(mask: Bytes) -> float | None:
 
 
 # Rules, boxes and grids --------------------------------------------------------------------------
+# `lines.level_lines` fits a few straight lines that run past one digit. A page may hold hundreds of
+# lines that are short, broken and bent, and that form cells. They stay masks here, not lines.
 
 
 def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Bytes] | None]:
@@ -389,7 +394,7 @@ def _turned(mask: Bytes) -> Bytes:
 
 
 def _widest_rule(mask: Bytes, height: float) -> int:
-    """The width in pixels that no printed line has."""
+    """The width in pixels from which on a line is not a printed one."""
     width = min(max(RULE_WIDTH * height, RULE_PENS * pen_width(mask)), MOST_WIDTH_OF_RULE * height)
     return max(3, round(width)) + 1
 
@@ -403,7 +408,7 @@ def pen_width(ink: Floats | Bytes) -> float:
 
 
 def _thin(mask: Bytes, thick: int) -> Bytes:
-    """What is no higher than a printed line is wide."""
+    """The ink of a mask that is no higher than a printed line is wide."""
     return mask & (1 - _opened(mask, thick, 1))
 
 
@@ -453,8 +458,10 @@ def _sheared(mask: Bytes, slope: float) -> Bytes:
 
 
 def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
-    """Of level lines, those that meet upright ones, run to the picture's edge or along it, or are
-    too long to be a stroke."""
+    """The level lines that are printed ones.
+
+    They meet upright lines, run to the picture's edge or along it, or are too long for a stroke.
+    """
     closed = _closed(lines, RULE_GAP * height)
     labels, stats, _ = parts_in(closed)
     left, top, width, tall, _ = stats.T

@@ -161,7 +161,7 @@ def lines_of(page: Page) -> list[Pieces]:
     ]  # fmt: skip
     if len(parts) > MOST_PARTS:
         raise UnreadableImageError(
-            f"The picture holds more than {MOST_PARTS} separate marks; cut it to the numbers."
+            f"The picture holds more than {MOST_PARTS} separate marks. Cut it to the numbers."
         )
     found: list[Pieces] = []
     for group, slope, cells in _groups(parts, page):
@@ -175,10 +175,10 @@ def lines_of(page: Page) -> list[Pieces]:
 def _remnants(
     stats: NDArray[Any], kept: NDArray[np.bool_], size: tuple[int, int], h: float, pen: float
 ) -> NDArray[np.bool_]:
-    """Which parts are what the picture's edge leaves of a frame, a ruled line or a shadow.
+    """Which parts are remnants of a frame, a ruled line or a shadow that the picture's edge cuts.
 
-    Such a part is straight and reaches the edge, or is thinner than the pen and near it. A digit 1
-    at the edge is like that, too; but it begins and ends where the digits beside it do.
+    Such a part is straight and reaches the edge, or it is thinner than the pen and near the edge. A
+    digit 1 at the edge looks like that too, but it begins and ends where the digits beside it do.
     """
     x, y, w, tall, area = stats.T.astype(np.float64)
     right, bottom = x + w, y + tall
@@ -219,7 +219,7 @@ Group = tuple[list[Part], float, list[int]]  # parts, slope of the line, cell of
 
 
 def _groups(parts: list[Part], page: Page) -> list[Group]:
-    """The parts of each line, from the top: first those in cells, then the others by baseline."""
+    """The parts of each line, from the top. Parts in cells form lines first, then the others."""
     h = page.digit_height
     groups: list[tuple[float, Group]] = []
     rest = parts
@@ -269,7 +269,7 @@ def _beside_a_cell(part: Part, cells: list[Box], near: float) -> bool:
 
 
 def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
-    """The parts of each line and its slope: tall ones first, from the left, then the small ones."""
+    """The parts of each line, and the lines' slope. Tall parts form the lines; small ones join."""
     tall = [part for part in parts if part.height >= TALL * h]
     small = [part for part in parts if part.height < TALL * h]
     if not tall:
@@ -305,7 +305,10 @@ def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
 
 
 def _share_in_common(others: list[Part], part: Part, slope: float) -> float:
-    """How much of the lower one's height a part and its neighbours to the left have in common."""
+    """The height that a part has in common with its neighbours to the left, on average.
+
+    It is a share of the lower one's height.
+    """
     total = 0.0
     for other in others:
         drop = slope * (part.left + part.right - other.left - other.right) / 2
@@ -315,7 +318,7 @@ def _share_in_common(others: list[Part], part: Part, slope: float) -> float:
 
 
 def _slope(parts: list[Part], h: float) -> float:
-    """The tangent of the lines' climb, from neighbours in a line: at most that of 15 degrees."""
+    """The tangent of the lines' slope: the median over neighbours in a line, `STEEPEST` at most."""
     boxes = np.array([(part.left, part.top, part.right, part.bottom) for part in parts], np.float64)
     left, top, right, bottom = boxes.T
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -405,7 +408,10 @@ def _line_height(group: list[Part], h: float) -> float:
 
 
 def _slant(columns: Ints, level: Ints, h: float) -> float:
-    """The tangent of the writing's slant: the shear whose columns are the most uneven."""
+    """The tangent of the writing's slant.
+
+    Of several shears, it is the one under which some columns have much ink and others little.
+    """
     step = max(1, len(columns) // 4000)
     x, y = columns[::step], level[::step]
     best, most = 0.0, 0.0
@@ -432,10 +438,9 @@ def _boxes(owners: Ints, x: Ints, y: Ints, count: int) -> Ints:
 
 
 def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -> Ints:
-    """Parts one above the other count as one: the number of its group for each part.
+    """The number of each part's group. Parts that lie one above the other are one group.
 
-    A broken stroke, the bar of a 5 or the second point of a colon lies above or below another
-    part.
+    A broken stroke, the bar of a 5 or the second point of a colon lies above or below another part.
     """
     boxes = _boxes(owners, x, y, count)
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
@@ -460,8 +465,11 @@ def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -
 def _pieces(
     groups: Ints, x: Ints, y: Ints, values: Floats, h: float, pen: float
 ) -> tuple[Ints, Ints, Floats, NDArray[np.bool_]]:
-    """Numbers of pieces by pixel, from the left; of each piece its part, the ink severed at its
-    left, and whether it hangs from the one before."""
+    """Cuts the parts of a line into pieces.
+
+    Returns the number of its piece for each pixel, from the left. For each piece, it returns the
+    part, the ink that the cut on its left severs, and whether it hangs from the piece before it.
+    """
     names, groups = np.unique(groups, return_inverse=True)
     count = len(names)
     boxes = _boxes(groups, x, y, count)
@@ -522,10 +530,10 @@ def _pieces(
 def _hangers(
     groups: Ints, x: Ints, y: Ints, boxes: Ints, h: float, pen: float
 ) -> dict[int, tuple[Ints, Ints]]:
-    """Commas that touch a digit: of its group, the comma's pixels, and some of the digit's near it.
+    """Commas that touch a digit: for the digit's group, the comma's pixels and the digit's near it.
 
     A comma is narrow ink that hangs from a level stroke at the bottom of a digit, below where the
-    other digits end; the stems of 4, 7 and 9 begin higher up.
+    other digits end. The stems of 4, 7 and 9 begin higher up.
     """
     tall = np.flatnonzero(boxes[:, 3] - boxes[:, 1] > FULL_HEIGHT * h)
     if len(tall) < 2:
@@ -569,7 +577,7 @@ def _comma(x: Ints, y: Ints, line: float, h: float, pen: float) -> NDArray[np.bo
 
 
 def _seams(strip: Floats) -> tuple[Floats, Callable[[int], Ints]]:
-    """The least ink on a seam from top to bottom through each column at half height.
+    """The seams from top to bottom that cross the least ink, one through each column's middle.
 
     Returns the cost by column, and a function from a column to the seam's column by row.
     """
@@ -628,8 +636,7 @@ def _seeds(costs: Floats, h: float, pen: float) -> list[int]:
 
 
 def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -> Floats:
-    """The tangent of each piece's long axis against the vertical, less the median of the other
-    tall pieces': above 0 where it leans further to the right than they do."""
+    """How far each piece leans to the right, (count,): a tangent, less the other pieces' median."""
     n = np.bincount(piece, minlength=count).astype(np.float64)
     mx, my = np.bincount(piece, x) / n, np.bincount(piece, y) / n
     dx, dy = x - mx[piece], y - my[piece]
