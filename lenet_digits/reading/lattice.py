@@ -8,17 +8,37 @@ sure it is.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_digits.reading.framing import Floats
+from lenet_digits.reading.framing import Canvas, Floats
 from lenet_digits.reading.segmentation import MOST_IN_ONE, Candidates, Pieces
 
-KEPT = 6  # readings kept at each node
-TRIED = 3  # digits tried for each candidate
+KEPT = 6  # readings kept at each node: the limit on time
+TRIED = 3  # digits tried for each candidate: the same
+
+# How marks look, in digit heights where nothing else is said. Tuned on the tune split of the open
+# number sets, 2026-11.
+POINT = 0.2  # a smaller piece is a point
+COMMA_WIDTH = 0.4  # the widest comma
+COMMA_AT = 0.6  # where its middle is, at least: from 0, the line's top, to 1, its bottom
+COMMA_HEIGHT, COMMA_DROP = 0.35, 0.3  # of a usual comma, and how far below the line it counts
+COMMA_LOW = 0.8  # the middle of a usual comma is as low as this, see `COMMA_AT`
+COMMA_EXTRA = 8.0  # log probability: what each digit height off these measures costs
+DASH_LEAST, DASH_HEIGHT, DASH_RATIO = 0.15, 0.35, 1.3  # least width, most height, width to height
+DASH_AT = (0.15, 0.85)  # of its middle, see `COMMA_AT`
+DASH_WIDTH, DASH_PEN = 1.1, 0.25  # the most width and height of a usual dash
+DASH_EXTRA = 6.0  # log probability: see `COMMA_EXTRA`
+SLASH_LEAST = 0.8  # the height of a slash
+SLASH_PENS = 1.6  # pen widths: the most that a slash is wide
+SLASH_LEANS = (0.1, 0.4)  # tangents, against the other pieces: from where to where a lean counts
+SLASH_HEIGHTS = (1.15, 1.4)  # from where to where its height counts
+RESCALED = (0.6, 1.5)  # of the line's height: the least and most that its digits may measure
+LEAST_OTHER_LOG = -6.0  # what counts of a log probability not to be a digit that is lower
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ COSTS = Costs()
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a reading of a line; or the weight of each, in a logistic regression."""
+    """Measures of a reading of a line, or their weights in a logistic regression."""
 
     digits: float = 0.0  # mean log probability of its digits to be digits
     weakest: float = 0.0  # the least log probability of a digit, `LEAST_LOG` at least
@@ -82,6 +102,7 @@ SURE = Evidence(  # gives the probability that all of a line is right
     digits=0.018, weakest=0.789, strokes=0.196, cuts=-1.588, share=0.33, others=-4.15,
     uneven=-0.221, count=0.327, offset=1.054,
 )  # fmt: skip
+LEAST_SHARE_LOG = -20.0  # what counts of the log probability of a reading that is lower
 LEAST_LOG = -8.0  # what counts of a log probability that is lower
 MOST_ODDS = 9.0  # what counts of log odds that are farther from 0
 FEW_STROKES = 0.2  # the share of ones and sevens that a single digit counts as
@@ -110,12 +131,13 @@ FARTHEST = 9.0  # squared standard deviations, at most, that one measure counts
 
 @dataclass(frozen=True, eq=False)
 class Arcs:
-    """All digits and marks that a line may hold, with what speaks for each."""
+    """A line's pieces and candidates, with the network's answers to the candidates."""
 
     pieces: Pieces
     candidates: Candidates
     digit_logs: Floats  # (M, 10) log probability: it is a digit, and this one
     other_logs: Floats  # (M,) log probability that it is not a digit
+    canvases: list[Canvas]  # (28, 28) each, of the M candidates; then that of `whole`, if any
     whole: Floats | None  # (11,) of all ink together, as `predict` frames it; the last is "other"
 
 
@@ -126,7 +148,7 @@ class Step:
     label: int | str
     first: int
     stop: int
-    candidate: int  # its number, or -1
+    candidate: int  # its number; -1 for all ink, and for marks
     share: float = 1.0  # probability that it stands here, by all readings, where that is known
 
 
@@ -172,10 +194,17 @@ def best_paths(
     """
     pieces = arcs.pieces
     frame = (pieces.height, pieces.top, pieces.bottom)
-    paths = _search(arcs, _scored(arcs, costs, frame), digits)
+    scored = _scored(arcs, costs, frame)
+    paths, total = _search(arcs, scored, digits)
     if not paths:
         return []
-    paths = _measured_again(arcs, costs, paths, digits)
+    measured = _frame_of(arcs, paths[0])
+    if measured is not None:
+        scored_again = _scored(arcs, costs, measured)
+        again, total_again = _search(arcs, scored_again, digits)
+        if again:
+            paths, scored, total = again, scored_again, total_again
+    paths[0] = replace(paths[0], steps=_with_shares(paths[0].steps, scored, total))
     in_cells = bool((arcs.pieces.cells >= 0).any())  # boxes are printed for numbers
     if digits is None and not any_line and not in_cells and not is_number(arcs, paths[0]):
         return [paths[0].without_digits()]
@@ -183,7 +212,7 @@ def best_paths(
 
 
 def evidence_of(arcs: Arcs, path: Path, log_share: float | None = None) -> Evidence | None:
-    """What speaks for a reading; None where it has no digit.
+    """The measures by which a reading is judged; None if it has no digit.
 
     `log_share` is its log probability among all readings, where that is not the path's own.
     """
@@ -206,7 +235,7 @@ def evidence_of(arcs: Arcs, path: Path, log_share: float | None = None) -> Evide
     if not digit_logs:
         return None
     count = len(path.steps)
-    share = min(max(path.log_share if log_share is None else log_share, -20.0), -1e-9)
+    share = min(max(path.log_share if log_share is None else log_share, LEAST_SHARE_LOG), -1e-9)
     odds = share - np.log(-np.expm1(share))
     return Evidence(
         digits=float(np.mean(being_logs)),
@@ -226,23 +255,19 @@ def is_number(arcs: Arcs, path: Path, weights: Evidence = NUMBER) -> bool:
     return found is None or found.score(weights) > 0
 
 
-def _measured_again(arcs: Arcs, costs: Costs, paths: list[Path], digits: int | None) -> list[Path]:
-    """The readings, with the line's height and place measured on the digits of the best one."""
+def _frame_of(arcs: Arcs, path: Path) -> tuple[float, float, float] | None:
+    """A line's height, top and bottom, measured on the digits of a reading; None with one digit."""
     pieces = arcs.pieces
-    chosen = [step.candidate for step in paths[0].steps if isinstance(step.label, int)]
-    labels = [step.label for step in paths[0].steps if isinstance(step.label, int)]
-    known = [number >= 0 for number in chosen]
-    if sum(known) >= 2:
-        boxes = arcs.candidates.boxes[[n for n, ok in zip(chosen, known, strict=True) if ok]]
-        means = GEOMETRY[[n for n, ok in zip(labels, known, strict=True) if ok]]
-        tall = 1 + means[:, 2] - means[:, 1]
-        height = float(np.median((boxes[:, 3] - boxes[:, 1]) / tall))
-        height = float(np.clip(height, 0.6 * pieces.height, 1.5 * pieces.height))
-        top = float(np.median(boxes[:, 1] - means[:, 1] * height))
-        bottom = float(np.median(boxes[:, 3] - means[:, 2] * height))
-        again = _search(arcs, _scored(arcs, costs, (height, top, bottom)), digits)
-        return again or paths
-    return paths
+    known = [step for step in path.steps if isinstance(step.label, int) and step.candidate >= 0]
+    if len(known) < 2:
+        return None
+    boxes = arcs.candidates.boxes[[step.candidate for step in known]]
+    means = GEOMETRY[[int(step.label) for step in known]]
+    height = float(np.median((boxes[:, 3] - boxes[:, 1]) / (1 + means[:, 2] - means[:, 1])))
+    height = float(np.clip(height, RESCALED[0] * pieces.height, RESCALED[1] * pieces.height))
+    top = float(np.median(boxes[:, 1] - means[:, 1] * height))
+    bottom = float(np.median(boxes[:, 3] - means[:, 2] * height))
+    return height, top, bottom
 
 
 Scored = dict[int, list[tuple[int, int | str, float, int]]]  # by stop: first, label, score, number
@@ -279,7 +304,7 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
         tried = np.argsort(-scores, axis=1)[:, :TRIED]
         area = measures[:, 0] * (boxes[:, 3] - boxes[:, 1]) / height
         other = t * (
-            costs.network * np.maximum(arcs.other_logs, -6)
+            costs.network * np.maximum(arcs.other_logs, LEAST_OTHER_LOG)
             - costs.other
             - costs.size * area
             - cut
@@ -305,98 +330,96 @@ def _scored(arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> Scor
 def _add_marks(found: Scored, arcs: Arcs, costs: Costs, frame: tuple[float, float, float]) -> None:
     """Points, dashes and slashes: single pieces, told by their size and place."""
     height, top, bottom = frame
-    pieces = arcs.pieces
-    t = costs.temperature
-    spans = arcs.candidates.spans
+    pieces, spans = arcs.pieces, arcs.candidates.spans
     alone = set(spans[spans[:, 1] - spans[:, 0] == 1, 0].tolist())
     for number, (left, up, right, down) in enumerate(pieces.boxes.tolist()):
         wide, tall = (right - left) / height, (down - up) / height
         middle = ((up + down) / 2 - top) / max(bottom - top, 1.0)
-        cut = pieces.severed[number]
-        cost = costs.cut + costs.severed * cut if cut > 0 else 0.0
-        large = max(wide, tall)
+        severed = pieces.severed[number]
+        cut = costs.cut + costs.severed * severed if severed > 0 else 0.0
+        marks: list[tuple[str, float]] = []  # kinds and costs
         if pieces.hangs[number]:
-            found[number + 1].append((number, "point", t * (costs.hangs - cost), -1))
-        if large < 0.2:
-            found[number + 1].append((number, "point", -t * (costs.point + cost), -1))
-        elif large < 1.0 and wide < 0.4 and middle > 0.6:  # a comma
-            drop = min(max((down - bottom) / height, 0.0), 0.3)  # commas hang below the line
-            extra = 8 * max(0.0, tall - 0.35 - 2 * drop) + 8 * max(0.0, 0.8 - middle)
-            found[number + 1].append((number, "point", -t * (costs.point + extra + cost), -1))
-        if wide > 0.15 and tall < 0.35 and wide > 1.3 * tall and 0.15 < middle < 0.85:
-            extra = 6 * max(0.0, wide - 1.1) + 6 * max(0.0, tall - 0.25)
-            found[number + 1].append((number, "dash", -t * (costs.dash + extra + cost), -1))
-        lean = float(pieces.leans[number])
-        narrow = pieces.areas[number] < 1.6 * pieces.pen * np.hypot(right - left, down - up)
-        if tall > 0.8 and narrow and cut == 0 and 0 < number < len(pieces.boxes) - 1:
-            extra = -costs.lean * (min(lean, 0.4) - 0.1) - costs.tall * (min(tall, 1.4) - 1.15)
-            found[number + 1].append((number, "other", -t * (costs.slash + extra + cost), -1))
-        if large >= 0.2 and number not in alone:  # so that there is a path in any case
-            score = -t * (costs.other + costs.size * wide * tall + cost)
-            found[number + 1].append((number, "other", score, -1))
+            marks.append(("point", -costs.hangs))
+        if max(wide, tall) < POINT:
+            marks.append(("point", costs.point))
+        elif max(wide, tall) < 1 and wide < COMMA_WIDTH and middle > COMMA_AT:
+            drop = min(max((down - bottom) / height, 0.0), COMMA_DROP)
+            extra = max(0.0, tall - COMMA_HEIGHT - 2 * drop) + max(0.0, COMMA_LOW - middle)
+            marks.append(("point", costs.point + COMMA_EXTRA * extra))
+        flat = wide > DASH_LEAST and tall < DASH_HEIGHT and wide > DASH_RATIO * tall
+        if flat and DASH_AT[0] < middle < DASH_AT[1]:
+            extra = max(0.0, wide - DASH_WIDTH) + max(0.0, tall - DASH_PEN)
+            marks.append(("dash", costs.dash + DASH_EXTRA * extra))
+        narrow = pieces.areas[number] < SLASH_PENS * pieces.pen * np.hypot(right - left, down - up)
+        inner = severed == 0 and 0 < number < len(pieces.boxes) - 1
+        if tall > SLASH_LEAST and narrow and inner:
+            lean = min(float(pieces.leans[number]), SLASH_LEANS[1]) - SLASH_LEANS[0]
+            higher = min(tall, SLASH_HEIGHTS[1]) - SLASH_HEIGHTS[0]
+            marks.append(("other", costs.slash - costs.lean * lean - costs.tall * higher))
+        if max(wide, tall) >= POINT and number not in alone:  # so that there is a path in any case
+            marks.append(("other", costs.other + costs.size * wide * tall))
+        for kind, cost in marks:
+            found[number + 1].append((number, kind, -costs.temperature * (cost + cut), -1))
 
 
-Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Step, ...]]]
+Arc = tuple[int | str, int, int, int]  # label, first, stop, number: what makes a `Step`
+# By text: the log sum over all paths that spell it, and the score and arcs of the best of them.
+Readings = dict[tuple[int | str, ...], tuple[float, float, tuple[Arc, ...]]]
 
 
-def _search(arcs: Arcs, scored: Scored, digits: int | None) -> list[Path]:
-    """The best few readings, each with the sum over all paths that spell it."""
+def _search(arcs: Arcs, scored: Scored, digits: int | None) -> tuple[list[Path], list[float]]:
+    """The best few readings of a line, by dynamic programming.
+
+    Each has the log sum over all paths that spell it. The second result is, for each node, the log
+    sum over all paths that lead there.
+    """
     count = len(arcs.pieces.boxes)
-    start: Readings = {(): (0.0, 0.0, ())}
-    nodes = [start, *({} for _ in range(count))]
-    total = np.full(count + 1, -np.inf)
-    total[0] = 0.0
+    nodes: list[Readings] = [{(): (0.0, 0.0, ())}]
+    total = [0.0]
     for stop in range(1, count + 1):
         merged: Readings = {}
-        sums = []
+        sum_here = -math.inf
         for first, label, score, number in scored.get(stop, ()):
-            if np.isfinite(total[first]):
-                sums.append(total[first] + score)
+            sum_here = _log_sum(sum_here, total[first] + score)
             for text, (sum_, best, steps) in nodes[first].items():
                 spelled = (*text, label)
-                new_sum, new_best = sum_ + score, best + score
+                sum_, best = sum_ + score, best + score
                 known = merged.get(spelled)
-                if known is None:
-                    merged[spelled] = (
-                        new_sum,
-                        new_best,
-                        (*steps, Step(label, first, stop, number)),
-                    )
+                if known is not None:
+                    sum_ = _log_sum(sum_, known[0])
+                if known is None or best > known[1]:
+                    merged[spelled] = sum_, best, (*steps, (label, first, stop, number))
                 else:
-                    larger, smaller = max(known[0], new_sum), min(known[0], new_sum)
-                    both = larger + np.log1p(np.exp(smaller - larger))
-                    if new_best > known[1]:
-                        path = (*steps, Step(label, first, stop, number))
-                        merged[spelled] = (both, new_best, path)
-                    else:
-                        merged[spelled] = (both, known[1], known[2])
-        if sums:
-            peak = max(sums)
-            total[stop] = peak + np.log(np.exp(np.array(sums) - peak).sum())
-        nodes[stop] = _pruned(merged, digits)
+                    merged[spelled] = sum_, *known[1:]
+        total.append(sum_here)
+        nodes.append(_pruned(merged, digits))
     final = nodes[count]
     if digits is not None:
         final = {text: value for text, value in final.items() if _digits_in(text) == digits}
     ranked = sorted(final.values(), key=lambda value: -value[0])
-    paths = [Path(steps, min(0.0, sum_ - float(total[count]))) for sum_, _, steps in ranked]
-    if paths:
-        paths[0] = replace(paths[0], steps=_with_shares(paths[0].steps, scored, total))
-    return paths
+    paths = [
+        Path(tuple(Step(*arc) for arc in steps), min(0.0, sum_ - total[count]))
+        for sum_, _, steps in ranked
+    ]
+    return paths, total
 
 
-def _with_shares(
-    steps: tuple[Step, ...], scored: Scored, forward: NDArray[np.float64]
-) -> tuple[Step, ...]:
+def _log_sum(one: float, other: float) -> float:
+    """The logarithm of the sum of two numbers, from their logarithms."""
+    larger, smaller = (one, other) if one > other else (other, one)
+    return larger if smaller == -math.inf else larger + math.log1p(math.exp(smaller - larger))
+
+
+def _with_shares(steps: tuple[Step, ...], scored: Scored, forward: list[float]) -> tuple[Step, ...]:
     """The steps with the probability of each by all paths, by the forward-backward algorithm.
 
     An arc of the same label that covers half of a step's pieces counts as the same.
     """
     count = len(forward) - 1
-    backward = np.full(count + 1, -np.inf)
-    backward[count] = 0.0
+    backward = [-math.inf] * count + [0.0]
     for stop in range(count, 0, -1):
         for first, _, score, _ in scored.get(stop, ()):
-            backward[first] = np.logaddexp(backward[first], score + backward[stop])
+            backward[first] = _log_sum(backward[first], score + backward[stop])
     found = []
     for step in steps:
         share = 0.0
@@ -405,8 +428,8 @@ def _with_shares(
                 common = min(stop, step.stop) - max(first, step.first)
                 all_ = max(stop, step.stop) - min(first, step.first)
                 if label == step.label and 2 * common >= all_:
-                    share += np.exp(forward[first] + score + backward[stop] - forward[count])
-        found.append(replace(step, share=float(min(1.0, share))))
+                    share += math.exp(forward[first] + score + backward[stop] - forward[count])
+        found.append(replace(step, share=min(1.0, share)))
     return tuple(found)
 
 

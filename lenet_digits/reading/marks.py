@@ -29,6 +29,9 @@ RIVAL = 0.5  # of the digit's size: another shape of strokes from here on may be
 FLAT = 4.0  # length to thickness: from here on a part is a line
 FOOT = 0.6  # of the digit's height: a line that it stands on lies below
 SHORTEST_UNDERLINE = 0.5  # of the digit's width
+LEVEL = 0.75  # of the width of all ink: a line that the digit touches is at least so long
+RUNS = 4  # its straight pieces are at least the 4th part of that width
+WIDEST = 5  # it is no wider than the 5th part of the height of all ink
 # Of the digit's height; the foot of a 1 or a 2 is shorter than a line that touches or does not.
 LONG_TOUCHING, LONG_APART = 1.1, 0.8
 LYING = 2.5  # width to height of such a line, which may slope
@@ -299,14 +302,15 @@ def _touching_line(
     left, top, width, height = box
     part = np.ascontiguousarray(mask[top : top + height, left : left + width])
     strength = ink[top : top + height, left : left + width]
-    widest = max(4, height // 5)
+    widest = max(4, height // WIDEST)
     # Such a line, however steep and wide, leaves these rows to the digit, which it runs past.
     above = int(FOOT * height - STEEPEST * width / 2 - widest / 2) - 5
     if above > 0:
         x, _, w, _ = cv2.boundingRect(_cleaned(part[:above]))
         if w and (x < PAST * height or x + w > width - PAST * height):
             return None
-    for line in level_lines(part, least=round(0.75 * width), run=max(3, width // 4), widest=widest):
+    least, run = round(LEVEL * width), max(3, width // RUNS)
+    for line in level_lines(part, least=least, run=run, widest=widest):
         if line.rows(np.array([width // 2]))[0] < FOOT * height:
             continue
         covered = line_pixels(line, part, strength)

@@ -14,16 +14,14 @@ from lenet_digits.reading.canvas import CanvasSteps, canvas_steps
 from lenet_digits.reading.framing import Canvas
 from lenet_digits.reading.lattice import SURE, Arcs, Path, Step, best_paths, evidence_of, log_shares
 from lenet_digits.reading.network import Network
-from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, rows_of
+from lenet_digits.reading.page_ink import PAGE_SIZE, Box, Page, page_of, picture_of, rows_of
 from lenet_digits.reading.pictures import (
     Bytes,
     ImageInput,
     NoInkError,
     UnreadableImageError,
-    composited,
     opened,
 )
-from lenet_digits.reading.pictures import read as read_picture
 from lenet_digits.reading.prediction import (
     Prediction,
     likeliest,
@@ -37,19 +35,24 @@ from lenet_digits.storage.files import WeightsError
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
-SPACE = 0.8  # digit heights: a gap that a space stands for
+UNREAD = "·"  # stands for ink before or between digits that is not a digit
 MOST_CANVASES = 4000  # of one picture: the limit on its time
+MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
 MOST_ALTERNATIVES = 5
 LIKELY = 0.05  # probability from which a notebook shows another reading of a line
-UNREAD = "·"  # stands for ink before or between digits that is not a digit
-# Odds against a digit above which the only one in a picture is not read. Of 280 single digits of
-# the tune split, 20 refuses none that 100 does not, but it refuses some letters, 2026-11.
+
+# Tuned on the tune split of the open number sets, 2026-11.
+SPACE = 0.8  # digit heights: a gap that a space stands for
+APART = 0.6  # digit heights: so far from each other, two cells are not of one number
+TALL = 0.5  # digit heights: a smaller part is not as large as a digit
+ONE_WIDTH = 1.6  # width to height: wider ink is not one digit
+# Odds against a digit: above them, the only digit of a picture is not read. On the tune split,
+# 2026-11, odds of 20 refuse no more of 280 single digits than odds of 100 do, and more letters.
 SURELY_NOT = 20.0
 MOST_BROKEN = 3  # parts as large as half a digit that one digit may consist of
-MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
-DOUBTFUL = 0.6  # sure digits for each part, below which the picture may lie on its side
-CERTAIN = 0.85  # sure digits for each part, from which it surely stands upright
-SURE_TURN = 1.5  # a turned picture has to hold this many times the evidence
+DOUBTFUL = 0.6  # sure digits for each part: with fewer, the picture may lie on its side
+CERTAIN = 0.85  # sure digits for each part: with more, the picture surely stands upright
+SURE_TURN = 1.5  # times the evidence of the picture as it is: what a turned one has to hold
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ class Reading:
 
 
 def _others(line: Line) -> str:
-    """What else a line may be, in words."""
+    """The other likely readings of a line, in words for a notebook."""
     likely = [each.text for each in line.alternatives if each.text and each.confidence >= LIKELY]
     return f"or {', '.join(likely)}" if likely else ""
 
@@ -253,8 +256,8 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
     network = network_of(model)
     if not network.sees_nondigits:
         raise WeightsError(
-            "These weights never saw what is not a digit, so they cannot read numbers. Use the "
-            'shipped weights, or train with recipe="best".'
+            "These weights cannot read numbers, because they never learned what is not a digit. "
+            'Use the shipped weights, or train with recipe="best".'
         )
     if isinstance(image, Image.Image):
         longest = max(image.size)
@@ -263,11 +266,10 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
     else:  # a file can be read once only
         image = opened(image)
         longest = max(image.size)
-        image.draft("RGB", (PAGE_SIZE, PAGE_SIZE))  # JPEG: decode at a fraction of the size
+        factor = max(1, longest // PAGE_SIZE)  # JPEG: decode at a fraction of the size
+        image.draft("RGB", (image.width // factor, image.height // factor))
     try:
-        picture = read_picture(image, fine_size=PAGE_SIZE)
-        if picture.shape[2] == 4:
-            picture = composited(picture)
+        picture = picture_of(image)
     except NoInkError:
         return Reading()
     reading = _read_turned(picture, network, digits=digits, original=image)
@@ -277,7 +279,7 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
 def _read_turned(
     picture: Bytes, network: Network | LeNet5, *, digits: int | None, original: ImageInput
 ) -> Reading:
-    """The reading of a picture as it is or, where it says more so, turned onto a side."""
+    """The reading of a picture as it is, or of the picture turned onto a side if that says more."""
     page = read_upright(picture, network, digits=digits, original=original)
     if page.may_lie:
         others = [
@@ -286,9 +288,7 @@ def _read_turned(
         ]
         best = max(others, key=lambda other: other.evidence)
         if best.evidence > SURE_TURN * page.evidence + 1 and best.stands:
-            turned = 90 if best is others[0] else 270
-            best_reading = best.reading
-            return Reading(best_reading.lines, best_reading.cells, best_reading.marks, turned)
+            return replace(best.reading, turned=90 if best is others[0] else 270)
     return page.reading
 
 
@@ -333,7 +333,7 @@ def read_many(
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """A reading, and what it was made from, for those who explain it."""
+    """A reading with what it was made from. The benchmarks explain misses with it."""
 
     reading: Reading
     page: Page | None = None
@@ -343,12 +343,12 @@ class Read:
 
     @property
     def may_lie(self) -> bool:
-        """Whether the picture may lie on its side: several parts, and few of them sure digits."""
+        """Whether the picture may lie on its side: of several parts, few are surely digits."""
         return 3 <= self.tall <= MOST_TURNED and self.evidence < DOUBTFUL * self.tall
 
     @property
     def stands(self) -> bool:
-        """Whether nearly all parts are sure digits."""
+        """Whether nearly all parts are surely digits."""
         return self.evidence >= CERTAIN * self.tall
 
     @property
@@ -363,12 +363,12 @@ def _tall_parts(pieces: Pieces) -> int:
     for part in set(pieces.parts.tolist()):
         boxes = pieces.boxes[pieces.parts == part]
         size = boxes[:, 2:].max(axis=0) - boxes[:, :2].min(axis=0)
-        count += bool(size.max() > 0.5 * pieces.height)
+        count += bool(size.max() > TALL * pieces.height)
     return count
 
 
 def _sureness(arcs: Arcs, paths: list[Path]) -> float:
-    """The number of digits of the best reading, each counted as its probability."""
+    """The number of digits in the best reading. Each counts as much as it is probable."""
     total = 0.0
     for step in paths[0].steps if paths else ():
         if isinstance(step.label, int):
@@ -384,7 +384,7 @@ def read_upright(
     digits: int | None = None,
     original: ImageInput | None = None,
 ) -> Read:
-    """The reading of an upright (H, W, 3) picture; `original` is what it was read from."""
+    """The reading of an upright picture (`picture_of`); `original` is what it was read from."""
     page = page_of(picture)
     if page is None:
         return Read(Reading())
@@ -392,7 +392,7 @@ def read_upright(
     count = sum(len(candidates.spans) for _, candidates in found)
     if count > MOST_CANVASES:
         raise UnreadableImageError(
-            "The picture holds more marks than a page of numbers; cut it to the numbers."
+            "The picture holds more marks than a page of numbers does. Cut it to the numbers."
         )
     steps, whole = None, None
     if len(found) == 1 and _is_compact(found[0][0]):
@@ -400,27 +400,28 @@ def read_upright(
             steps = canvas_steps(picture if original is None else original)
         except (NoInkError, UnreadableImageError):
             steps = None
-    canvases = [
-        canvas_of(pieces, first, stop)
+    framed = [
+        [canvas_of(pieces, first, stop) for first, stop in candidates.spans.tolist()]
         for pieces, candidates in found
-        for first, stop in candidates.spans.tolist()
     ]
-    canvases += [steps.canvas] if steps is not None else []
+    if steps is not None:
+        framed[0].append(steps.canvas)
+    canvases = [canvas for line in framed for canvas in line]
     if not canvases:
         return Read(_reading(page, [], []), page)
     digit_logs, other_logs = log_shares(network.logits(np.stack(canvases)))
     if steps is not None:
         whole = np.append(digit_logs[-1], other_logs[-1])
     arcs, start = [], 0
-    for pieces, candidates in found:
-        stop = start + len(candidates.spans)
-        arcs.append(Arcs(pieces, candidates, digit_logs[start:stop], other_logs[start:stop], whole))
-        start = stop
+    for (pieces, candidates), own in zip(found, framed, strict=True):
+        line = slice(start, start + len(candidates.spans))
+        arcs.append(Arcs(pieces, candidates, digit_logs[line], other_logs[line], own, whole))
+        start += len(own)
     paths = [best_paths(line) for line in arcs]
     evidence = sum(_sureness(*pair) for pair in zip(arcs, paths, strict=True))
     if digits is not None:
         paths = [
-            best_paths(line, digits=digits) if len(arcs) == 1 or any_digit(free) else free
+            best_paths(line, digits=digits) if len(arcs) == 1 or (free and free[0].digits) else free
             for line, free in zip(arcs, paths, strict=True)
         ]
     single = None
@@ -434,14 +435,8 @@ def read_upright(
             paths = [[line[0].without_digits()] if line else line for line in paths]
         if not one_digit or (single is not None and not single[0].is_digit):
             single = None
-    whole_canvas = None if steps is None else steps.canvas
-    reading = _reading(page, arcs, paths, single, whole_canvas)
+    reading = _reading(page, arcs, paths, single)
     return Read(reading, page, arcs, paths, evidence)
-
-
-def any_digit(paths: list[Path]) -> bool:
-    """Whether the best reading of a line has a digit."""
-    return bool(paths) and bool(paths[0].digits)
 
 
 def _is_compact(pieces: Pieces) -> bool:
@@ -450,7 +445,7 @@ def _is_compact(pieces: Pieces) -> bool:
         return False
     left, top = pieces.boxes[:, :2].min(axis=0)
     right, bottom = pieces.boxes[:, 2:].max(axis=0)
-    return bool(right - left <= 1.6 * (bottom - top))
+    return bool(right - left <= ONE_WIDTH * (bottom - top))
 
 
 def _is_cut_like_a_letter(arcs: Arcs, paths: list[Path]) -> bool:
@@ -486,8 +481,8 @@ def _reading(
     arcs: list[Arcs],
     paths: list[list[Path]],
     single: tuple[Prediction, Canvas] | None = None,
-    whole: Canvas | None = None,
 ) -> Reading:
+    """The reading by the best paths of all lines; `single` is what `predict` says of one digit."""
     lines: list[Line] = []
     marks: list[Mark] = []
     in_cell: dict[int, str] = {}
@@ -496,7 +491,7 @@ def _reading(
             box = _box(line_arcs.pieces, 0, len(line_arcs.pieces.boxes), page.scale)
             marks.append(Mark("other", box))
             continue
-        line = _line(page, line_arcs, line_paths, single, whole)
+        line = _line(page, line_arcs, line_paths, single)
         if line.digits:
             lines.append(line)
         else:
@@ -520,12 +515,9 @@ def _reading(
 
 
 def _line(
-    page: Page,
-    arcs: Arcs,
-    paths: list[Path],
-    single: tuple[Prediction, Canvas] | None,
-    whole: Canvas | None,
+    page: Page, arcs: Arcs, paths: list[Path], single: tuple[Prediction, Canvas] | None
 ) -> Line:
+    """One line by its best path; see `_reading`."""
     pieces = arcs.pieces
     digits, marks = [], []
     for step in paths[0].steps:
@@ -534,8 +526,7 @@ def _line(
             if single is not None:
                 prediction, canvas = single
             else:
-                prediction = _prediction(arcs, step)
-                canvas = _canvas(pieces, step, whole)
+                prediction, canvas = _prediction(arcs, step), arcs.canvases[step.candidate]
             digits.append(Digit(prediction, box, step.share, canvas))
         else:
             marks.append(Mark(step.label, box))
@@ -548,7 +539,7 @@ def _line(
     if single is not None:
         text = "".join(str(single[0].digit) if char.isdigit() else char for char in text)
     evidence = evidence_of(arcs, paths[0], float(np.log(share)))
-    confidence = 0.0 if evidence is None else _probability(evidence.score(SURE))
+    confidence = 0.0 if evidence is None else float(1 / (1 + np.exp(-evidence.score(SURE))))
     others = sorted(shares.items(), key=lambda item: -item[1])[:MOST_ALTERNATIVES]
     rest = (1 - confidence) / max(1 - share, 1e-9)  # the other readings share what is left
     return Line(
@@ -561,18 +552,6 @@ def _line(
               if other != text),
         _cuts(pieces, {step.first for step in paths[0].steps}, page.scale),
     )  # fmt: skip
-
-
-def _probability(odds: float) -> float:
-    """The probability with these log odds."""
-    return float(1 / (1 + np.exp(-odds)))
-
-
-def _canvas(pieces: Pieces, step: Step, whole: Canvas | None) -> Canvas:
-    """The canvas of one digit of a line; `whole` is that of all ink."""
-    if step.candidate < 0 and whole is not None:
-        return whole
-    return canvas_of(pieces, step.first, step.stop)
 
 
 def _cuts(pieces: Pieces, starts: set[int], scale: float) -> tuple[Cut, ...]:
@@ -621,7 +600,7 @@ def _text(page: Page, pieces: Pieces, steps: tuple[Step, ...]) -> str:
         elif end is not None:
             if here >= 0 and cell >= 0:
                 walls = page.cells[here][0] - page.cells[cell][2]
-                apart = here != cell and (not single or walls > 0.6 * pieces.height)
+                apart = here != cell and (not single or walls > APART * pieces.height)
             else:
                 apart = left - end > SPACE * pieces.height
             text += " " if apart else ""

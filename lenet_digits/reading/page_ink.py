@@ -7,36 +7,77 @@ are removed; where they form cells, the cells are kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import Floats
-from lenet_digits.reading.pictures import Bytes
+from lenet_digits.reading.pictures import Bytes, ImageInput, read
 
+# Limits on time and memory.
 PAGE_SIZE = 2000  # pixels: longest side, about, at which a page is read from its file
 SURVEY_SIZE = 800  # pixels: longest side, at most, of the picture in which digits are measured
-DIGIT_HEIGHT = 64.0  # pixels: height of a digit on the page that is segmented
-MOST_PIXELS = 3_000_000  # of the page that is segmented: the limit on its memory and time
+MOST_PIXELS = 3_000_000  # of the page that is segmented
+MOST_MEASURED = 400  # parts that are measured: the largest
+DIGIT_HEIGHT = 64.0  # pixels: height of a digit on the page that is segmented; 3 times a canvas's
+
+# The others were tuned on the tune split of the open number sets, 2026-11.
+# Scale
 MOST_ENLARGED = 8.0  # a digit of 8 pixels is the smallest that can be read
+MEASURED = (0.75, 1.33)  # of `DIGIT_HEIGHT`: what measures more or less is scaled once more
+MOST_SCALED_UP = 3.0  # times: how much an enlarged page is enlarged further
+LEAST_AREA, LEAST_SIZE = 6, 3  # pixels: area and longer side; smaller parts do not tell the height
+HELD, HELD_MOST = 4.5, 0.9  # a part that holds others of 1 / 4.5 to 0.9 of its height is a box
+ELONGATED = 6.0  # longer to shorter side: from here on a part is a line
+SIDE_WEIGHT, MOST_WIDTH = 0.25, 1.5  # heights: added to a part's width in its weight, and the most
+LIKENESS = 0.25  # natural logarithm: how much heights differ that count together
+# Colours and paper
+COLOUR_SIZE = 192  # pixels: longest side, at least, at which the colours of ink are judged
+MEDIAN_REACH = 61  # pixels of that: the ground is the median of so many, wider than any stroke
+STRONGEST = 50  # one of so many pixels tells the colour of the ink
+COLOUR_NOISE = 5.0  # grey levels: noise that any channel has, at least
+PLAIN = 3.0  # times the noise: what differs less from the ground does not tell light from dark
 PAPER_REACH = 0.5  # digit heights: wider than any stroke, narrower than most shadows
 SURVEY_REACH = 0.2  # of the shorter side: the same, before the height of the digits is known
+DARKEST_PAPER = 0.1  # of white: contrast on darker paper would be noise
+GREYS = 65535.0  # steps from black to white in which the paper is sought
+# Ink; contrast is a share of the paper's light
+NOISE = 4.0  # standard deviations of the paper's contrast: ink is above them ...
+NOISE_OFFSET = 0.02  # ... and this contrast
 STRONG = 0.4  # of the contrast of the darkest tenth of the ink: a part of the ink reaches this
 WEAK = 0.22  # of the same: where ink ends
+PALEST, FULL = 0.15, 0.9  # of the same: where ink is 0 and where it is 1
 PARTED = 0.675  # share of the variance between ink and paper: plain noise has 0.61 to 0.66
 FAINT = 0.04  # contrast: fainter ink counts only on clean paper ...
 CLEAN = 0.8  # ... whose pixels it parts so well (see PARTED) ...
 FAINTEST = 0.012  # ... and it is at least this dark
-RULE_LENGTH = 1.6  # digit heights: the shortest run that may be a printed line
-RULE_WIDTH = 0.2  # digit heights: the widest printed line ...
+# Printed lines; lengths are in digit heights where nothing else is said
+RULE_LENGTH = 1.6  # the shortest run that may be a printed line
+RULE_PART = 0.5  # of that: its pieces without a gap are at least so long ...
+RULE_PART_OF_PAGE = 0.4  # of the page's width: ... or so long, on a narrow page
+RULE_WIDTH, MOST_WIDTH_OF_RULE = 0.2, 0.35  # the widest printed line ...
 RULE_PENS = 1.5  # pen widths: ... or this, where that is more: on small pictures all lines are wide
-SHORT_RULE = 1.1  # digit heights: the shortest that meets another line at both of its ends
-EDGE = 0.5  # digit heights: so near to the picture's edge, a long straight line is a cell's border
-LONE_RULE = 3.0  # digit heights: a line that meets no other is at least this long
+RULE_GAP = 0.7  # the widest gap in a printed line
+RULE_CLIMB, RULE_CLIMBS = 0.1, 1.5  # of its length, and times its width: the most that it climbs
 RULE_SLOPES = (-0.07, 0.0, 0.07)  # tangents: with two pixels of tolerance, up to 5 degrees
+SHORT_RULE = 1.1  # the shortest that meets another line at both of its ends
+MEETS = 0.3  # an end that is so near to another line meets it
+LONE_RULE = 3.0  # a line that meets no other is at least this long
+EDGE = 0.5  # so near to the picture's edge, a long straight line is a cell's border
+REACHES = 0.1  # a line that ends so near to the picture's edge runs to it
+LEFT_OVER, LEFT_OVER_WIDTH = 0.5, 0.2  # share of a part beside lines, and its width: their remnant
+# Cells; lengths are in digit heights
+CELL_GAP, WALL_GAP = 0.6, 0.9  # the widest gaps in the level and in the upright lines around it
+CELL_FILLED = 0.8  # of its box is inside of its lines
+CELL_LOW, CELL_HIGH, CELL_NARROW, CELL_WIDE = 0.9, 5.0, 0.5, 30.0  # least and most of its sides
+CELL_APART = 0.4  # two cells of a row that are nearer share an upright line
 
+Ints = NDArray[np.intp]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom exclusive
 
 
@@ -51,22 +92,36 @@ class Page:
     cells: list[Box]  # of printed grids, row by row; empty where no lines form two cells
 
 
+def picture_of(image: ImageInput) -> Bytes:
+    """The upright picture of a page: (H, W, 3), or (H, W) where it is the alpha of a layer of ink.
+
+    Raises as `pictures.read` does.
+    """
+    picture = read(image, fine_size=PAGE_SIZE)
+    return picture if picture.shape[2] == 3 else np.asarray(cv2.extractChannel(picture, 3))
+
+
 def page_of(picture: Bytes) -> Page | None:
-    """The ink of an upright (H, W, 3) picture; None where there is none."""
-    grey = grey_of(picture)
+    """The ink of a picture, as `picture_of` returns it; None where there is none."""
+    layer = picture.ndim == 2  # its alpha says what is ink
+    grey = np.asarray(picture / np.float32(255), np.float32) if layer else grey_of(picture)
+
+    def contrast_at(scale: float, reach: float) -> Floats:
+        resized = _resized(grey, scale)
+        return np.clip(resized, 0, 1) if layer else _contrast(resized, reach)
+
     scale = min(1.0, SURVEY_SIZE / max(grey.shape))
     reach = SURVEY_REACH * min(grey.shape) * scale
-    height = _height_of_digits(_mask(_contrast(_resized(grey, scale), reach)))
+    height = _height_of_digits(_mask(contrast_at(scale, reach)))
     for _ in range(2):
         if height is None:
             return None
-        scale *= min(3.0, DIGIT_HEIGHT / height) if scale > 1 else DIGIT_HEIGHT / height
-        scale = min(MOST_ENLARGED, scale)
-        scale = min(scale, (MOST_PIXELS / grey.size) ** 0.5)
-        contrast = _contrast(_resized(grey, scale), PAPER_REACH * DIGIT_HEIGHT)
+        scale *= min(MOST_SCALED_UP, DIGIT_HEIGHT / height) if scale > 1 else DIGIT_HEIGHT / height
+        scale = min(scale, MOST_ENLARGED, (MOST_PIXELS / grey.size) ** 0.5)
+        contrast = contrast_at(scale, PAPER_REACH * DIGIT_HEIGHT)
         mask = _mask(contrast)
         height = _height_of_digits(mask)
-        if height is None or 0.75 < height / DIGIT_HEIGHT < 1.33:
+        if height is None or MEASURED[0] < height / DIGIT_HEIGHT < MEASURED[1]:
             break
     if height is None:
         return None
@@ -86,29 +141,40 @@ def grey_of(picture: Bytes) -> Floats:
     Ink is what differs from the median of its surroundings. The colours are mixed by a matched
     filter: a channel counts as the ink stands out in it, against the noise it has.
     """
-    scale = min(1.0, 192 / max(picture.shape[:2]))
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    reach = min(61, max(3, min(small.shape[:2]) // 2)) | 1
-    rest = small.astype(np.float32) - cv2.medianBlur(small, reach)
-    rest = rest.reshape(-1, 3)
-    strength = np.abs(rest).max(axis=1)
-    rank = len(strength) - len(strength) // 50 - 1
-    sample = strength >= np.partition(strength, rank)[rank]  # the strongest 2 %
-    noise = np.median(np.abs(rest), axis=0) + 5.0
-    grey_rest = rest.mean(axis=1)
-    signs = np.sign(grey_rest)
-    energy_dark = float((np.minimum(grey_rest + 3 * noise.mean(), 0) ** 2).sum())
-    energy_light = float((np.maximum(grey_rest - 3 * noise.mean(), 0) ** 2).sum())
-    light = energy_light > energy_dark
-    chosen = rest[sample & (signs == (1 if light else -1))]
-    if not len(chosen):
-        chosen = rest[sample]
-    signal = np.abs(chosen.mean(axis=0)) + 1e-3
+    channels = _channels(picture)
+    factor = max(1, max(picture.shape[:2]) // COLOUR_SIZE)
+    height, width = (max(1, length // factor) for length in picture.shape[:2])
+    whole = [each[: height * factor, : width * factor] for each in channels]
+    small = [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in whole]
+    reach = min(MEDIAN_REACH, max(3, min(height, width) // 2)) | 1
+    rest = np.stack([cv2.subtract(each, cv2.medianBlur(each, reach), dtype=cv2.CV_32F).ravel()
+                     for each in small])  # fmt: skip
+    strength = np.abs(rest).max(axis=0)
+    rank = len(strength) - len(strength) // STRONGEST - 1
+    sample = strength >= np.sort(strength)[rank]
+    noise = np.sort(np.abs(rest), axis=1)[:, rest.shape[1] // 2] + COLOUR_NOISE
+    grey_rest = rest.mean(axis=0)
+    dark, light = (
+        float((np.maximum(sign * grey_rest - PLAIN * noise.mean(), 0) ** 2).sum())
+        for sign in (-1, 1)
+    )
+    chosen = sample & (grey_rest > 0 if light > dark else grey_rest < 0)
+    signal = np.abs(rest[:, chosen if chosen.any() else sample].mean(axis=1)) + 1e-3
     weights = signal / noise**2
-    weights = (weights / weights.sum()).astype(np.float32)
-    grey = cv2.transform(picture, weights[None] / np.float32(1)).reshape(picture.shape[:2])
-    grey = np.asarray(grey, np.float32) / np.float32(255)
-    return np.asarray(1 - grey if light else grey, np.float32)
+    weights = np.asarray(weights / weights.sum(), np.float32)
+    grey = channels[0] if len(channels) == 1 else cv2.transform(picture, weights[None])
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    return np.asarray(cv2.LUT(grey, 1 - levels if light > dark else levels), np.float32)
+
+
+def _channels(picture: Bytes) -> list[Bytes]:
+    """The channels of a picture, (H, W) each: one alone where all are the same."""
+    channels = [np.asarray(each, np.uint8) for each in cv2.split(picture)]
+    first, *others = channels
+    for step in (16, 1):  # few pixels tell most pictures in colour from grey ones
+        if not all(np.array_equal(first[::step, ::step], each[::step, ::step]) for each in others):
+            return channels
+    return [first]
 
 
 def _resized(grey: Floats, scale: float) -> Floats:
@@ -119,38 +185,71 @@ def _resized(grey: Floats, scale: float) -> Floats:
 
 
 def _contrast(grey: Floats, reach: float) -> Floats:
-    """Ink bright on an even dark ground: the share of the local paper's light that it takes."""
-    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    """The share of its paper's light that each pixel's ink takes: ink bright on an even ground."""
+    smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.0), np.float32)
+    paper = np.maximum(_paper(smooth, reach), smooth)
+    taken = paper - smooth
+    taken /= np.maximum(paper, np.float32(DARKEST_PAPER))
+    return taken
+
+
+def _paper(grey: Floats, reach: float) -> Floats:
+    """The paper without the ink: a closing by squares of side `reach`, evened out.
+
+    Numbers of 16 bits are twice as fast here as floats.
+    """
     side = max(3, round(reach)) | 1
-    half = side // 2 + 1
-    wide = cv2.copyMakeBorder(smooth, *(half,) * 4, cv2.BORDER_REPLICATE)
-    paper = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
-    paper = cv2.blur(paper[half:-half, half:-half], (side, side))
-    paper = np.maximum(paper, smooth)
-    return np.asarray((paper - smooth) / np.maximum(paper, 0.1), np.float32)
+    greys = cv2.addWeighted(grey, GREYS, grey, 0.0, 0.0, dtype=cv2.CV_16U)
+    wide = cv2.copyMakeBorder(greys, *(side - 1,) * 4, cv2.BORDER_REPLICATE)
+    closed = _extremes(_extremes(wide, side, cv2.max), side, cv2.min)
+    paper = np.asarray(closed * np.float32(1 / GREYS), np.float32)
+    return np.asarray(cv2.blur(paper, (side, side)), np.float32)
 
 
-def _level(contrast: Floats) -> tuple[float, float]:
+def _extremes(values: Any, side: int, extreme: Callable[[Any, Any], Any]) -> Any:
+    """The extreme of each square of `side` pixels: `cv2.max` or `cv2.min`.
+
+    It comes from the extremes of runs of 2, 4, 8, ... pixels. The result has ``side - 1`` rows and
+    columns less than ``values``.
+    """
+    for axis in (0, 1):
+        run = 1
+        while run < side:
+            step = min(run, side - run)
+            if axis == 0:
+                values = extreme(values[:-step], values[step:])
+            else:
+                values = extreme(values[:, :-step], values[:, step:])
+            run += step
+    return values
+
+
+def _level(contrast: Floats) -> tuple[float, float, float]:
     """The contrast above which a pixel may be ink, and that of the darkest tenth of the ink.
 
-    Pixels far above the noise of the paper are ink. On patterned paper with much ink on it nothing
-    is far above the noise; but there Otsu's threshold parts the two well.
+    The third number is how well the two are parted, see `_otsu`. Pixels far above the noise of the
+    paper are ink. On patterned paper with much ink on it nothing is far above the noise; but there
+    Otsu's threshold parts the two well.
     """
-    sample = contrast[::2, ::2].ravel()
-    middle = float(np.median(sample))
-    noise = 1.4826 * float(np.median(np.abs(sample - middle)))
-    floor = middle + 4 * noise + 0.02
-    otsu, parted = _otsu(sample)
+    values = np.sort(contrast[::2, ::2], axis=None)  # one pixel in four
+    half = len(values) // 2
+    middle = float(values[half])
+    # Half of the values lie nearer to the median than this: the shortest run of so many.
+    off = np.maximum(middle - values[: len(values) - half], values[half:] - middle).min()
+    floor = middle + NOISE * 1.4826 * float(off) + NOISE_OFFSET
+    otsu, parted = _otsu(values)
     if parted > PARTED:
         floor = min(floor, otsu)
-    inked = sample[sample > floor]
-    return floor, float(np.quantile(inked, 0.9)) if len(inked) else 0.0
+    first = int(np.searchsorted(values, floor, "right"))
+    darkest = first + int(0.9 * (len(values) - 1 - first) + 0.5)
+    return floor, float(values[darkest]) if first < len(values) else 0.0, parted
 
 
 def _otsu(values: Floats) -> tuple[float, float]:
-    """Otsu's threshold, and the share in [0, 1] of the variance that lies between its sides."""
-    high = float(values.max()) + 1e-6
-    counts, edges = np.histogram(values, 128, (0.0, high))
+    """Otsu's threshold for sorted values, and the share in [0, 1] of their variance that lies
+    between its sides."""
+    edges = np.linspace(0.0, float(values[-1]) + 1e-6, 129)
+    counts = np.diff(np.searchsorted(values, edges))
     shares = counts / max(1, counts.sum())
     middles = (edges[1:] + edges[:-1]) / 2
     below = np.cumsum(shares)
@@ -163,9 +262,12 @@ def _otsu(values: Floats) -> tuple[float, float]:
 
 
 def _mask(contrast: Floats) -> Bytes:
-    """1 where there is ink: parts that are dark somewhere, as far as they are fairly dark."""
-    floor, level = _level(contrast)
-    if level < FAINT and (level < FAINTEST or _otsu(contrast[::2, ::2].ravel())[1] < CLEAN):
+    """Where there is ink, (H, W) of 0 or 1.
+
+    A part of the ink is dark somewhere, and it ends where it is no longer fairly dark.
+    """
+    floor, level, parted = _level(contrast)
+    if level < FAINT and (level < FAINTEST or parted < CLEAN):
         return np.zeros(contrast.shape, np.uint8)
     weak = (contrast > max(floor, WEAK * level)).astype(np.uint8)
     strong = contrast > max(floor, STRONG * level)
@@ -173,84 +275,127 @@ def _mask(contrast: Floats) -> Bytes:
     kept = np.zeros(count, np.uint8)
     kept[labels[strong]] = 1
     kept[0] = 0
-    return np.asarray(kept[labels], np.uint8)
+    return weak if kept[1:].all() else kept.take(np.asarray(labels, np.int32))
 
 
 def _soft(contrast: Floats, mask: Bytes) -> Floats:
-    _, level = _level(contrast)
-    level = float(np.quantile(contrast[mask > 0], 0.9)) if mask.any() else level
-    near = cv2.dilate(mask, np.ones((3, 3), np.uint8))
-    return np.asarray(np.clip((contrast - 0.15 * level) / (0.75 * level), 0, 1) * near, np.float32)
+    """The ink, (H, W) in [0, 1], where the mask is and at its soft edge."""
+    inked = np.sort(contrast[mask > 0])
+    level = float(inked[int(0.9 * (len(inked) - 1) + 0.5)])
+    ink = (contrast - np.float32(PALEST * level)) * np.float32(1 / ((FULL - PALEST) * level))
+    return np.asarray(np.clip(ink, 0, 1, out=ink) * _dilated(mask, 3, 3), np.float32)
+
+
+def parts_in(mask: Bytes) -> tuple[NDArray[np.int32], Ints, NDArray[np.float64]]:
+    """What `cv2.connectedComponentsWithStats` gives of the connected parts of a mask of 0 and 1.
+
+    These are labels, (H, W); left, top, width, height and area, (N, 5), of each part; and centres,
+    (N, 2). Row 0, of the ground, is empty. It is twice as fast: it goes through the runs of ink in
+    each row instead of through all pixels.
+    """
+    count, labels = cv2.connectedComponents(mask, connectivity=8)
+    width = mask.shape[1] + 1
+    flat = cv2.copyMakeBorder(mask, 0, 0, 0, 1, cv2.BORDER_CONSTANT, value=0).ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat[0]:
+        changes = np.append(0, changes)
+    row, left = np.divmod(changes[::2], width)
+    right = left + changes[1::2] - changes[::2]
+    part = np.asarray(labels[row, left], np.intp)
+    boxes = np.zeros((4, count), np.intp)  # left, top, right, bottom
+    boxes[:2] = np.array(mask.shape[::-1])[:, None]
+    np.minimum.at(boxes[0], part, left)
+    np.minimum.at(boxes[1], part, row)
+    np.maximum.at(boxes[2], part, right)
+    np.maximum.at(boxes[3], part, row + 1)
+    area = np.bincount(part, right - left, count)
+    sums = [(right - left) * (left + right - 1) / 2, (right - left) * row]
+    centres = [np.bincount(part, each, count) / np.maximum(area, 1) for each in sums]
+    size = boxes[2:] - boxes[:2]
+    stats = np.stack([*boxes[:2], *size, area.astype(np.intp)], axis=1)
+    stats[0] = 0
+    return np.asarray(labels, np.int32), stats, np.stack(centres, axis=1)
 
 
 def _height_of_digits(mask: Bytes) -> float | None:
     """The height that most of the ink has, in pixels: the mode of the heights of its parts.
 
-    A part that holds others as high as a quarter of it is a box and does not count, nor does a
-    line, unless all are.
+    A part that holds others, of a quarter of its height or more, is a box. Boxes and lines do not
+    count, unless there is nothing else.
     """
-    count, _, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count < 2:
+    _, stats, centres = parts_in(mask)
+    if len(stats) < 2:
         return None
     x, y, w, h, area = stats[1:].T.astype(np.float64)
     centres = centres[1:]
-    usable = (area >= 6) & (np.maximum(w, h) >= 3)
+    usable = (area >= LEAST_AREA) & (np.maximum(w, h) >= LEAST_SIZE)
     if not usable.any():
         usable[:] = True
-    order = np.argsort(-(w * h) * usable)[:400]
+    order = np.argsort(-(w * h) * usable)[:MOST_MEASURED]
     x, y, w, h = x[order], y[order], w[order], h[order]
     cx, cy = centres[order].T
     inside = (
         (cx[None] > x[:, None]) & (cx[None] < (x + w)[:, None])
         & (cy[None] > y[:, None]) & (cy[None] < (y + h)[:, None])
-        & (h[None] > h[:, None] / 4.5) & (h[None] < 0.9 * h[:, None])
+        & (h[None] > h[:, None] / HELD) & (h[None] < HELD_MOST * h[:, None])
     )  # fmt: skip
     boxes = inside.any(axis=1)
-    flat = w > 6 * h
-    kept = ~(boxes | flat | (h > 6 * w))
+    flat = w > ELONGATED * h
+    kept = ~(boxes | flat | (h > ELONGATED * w))
     if not kept.any():
         kept = ~(boxes | flat)
     if not kept.any():
         kept = ~flat if (~flat).any() else np.ones(len(h), np.bool_)
     heights, widths = h[kept], w[kept]
-    weights = heights * np.minimum(widths + 0.25 * heights, 1.5 * heights)
+    weights = heights * np.minimum(widths + SIDE_WEIGHT * heights, MOST_WIDTH * heights)
     logs = np.log(heights)
-    density = (weights[None] * np.exp(-(((logs[:, None] - logs[None]) / 0.25) ** 2))).sum(axis=1)
+    density = (weights[None] * np.exp(-(((logs[:, None] - logs[None]) / LIKENESS) ** 2))).sum(
+        axis=1
+    )
     peak = logs[density.argmax()]
-    near = weights * np.exp(-(((logs - peak) / 0.25) ** 2))
+    near = weights * np.exp(-(((logs - peak) / LIKENESS) ** 2))
     return float(np.exp((near * logs).sum() / near.sum()))
 
 
 # Rules, boxes and grids --------------------------------------------------------------------------
+# `lines.level_lines` fits a few straight lines that run past one digit. A page may hold hundreds of
+# lines that are short, broken and bent, and that form cells. They stay masks here, not lines.
 
 
 def _without_rules(mask: Bytes, height: float) -> tuple[Bytes, tuple[Bytes, Bytes] | None]:
     """The mask without printed lines, and the level and the upright lines, if there are any."""
     thick = _widest_rule(mask, height)
     level = _rules(mask, height, thick)
-    upright = _rules(mask.T.copy(), height, thick).T.copy()
-    if not (level.any() or upright.any()):
+    turned = _turned(mask)
+    upright = _turned(_rules(turned, height, thick))
+    if not (cv2.hasNonZero(level) or cv2.hasNonZero(upright)):
         return mask, None
     long_level = _believable(level, upright, height)
-    upright = _believable(upright.T.copy(), long_level.T.copy(), height).T.copy()
+    upright = _turned(_believable(_turned(upright), _turned(long_level), height))
     level = _believable(level, upright, height)
-    if not (level.any() or upright.any()):
+    if not (cv2.hasNonZero(level) or cv2.hasNonZero(upright)):
         return mask, None
     gone = _dilated(level, 3, 3) & _thin(mask, thick)
-    gone |= _dilated(upright, 3, 3) & _thin(mask.T.copy(), thick).T
+    gone |= _dilated(upright, 3, 3) & _turned(_thin(turned, thick))
     rest = mask & (1 - gone)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(rest, connectivity=8)
+    labels, stats, _ = parts_in(rest)
     lines = cv2.dilate(level | upright, np.ones((7, 7), np.uint8))
-    touching = np.bincount(labels[lines > 0], minlength=count) > 0.5 * stats[:, cv2.CC_STAT_AREA]
-    touching &= stats[:, 2:4].min(axis=1) < 0.2 * height  # what is left of the lines
+    near = np.bincount(labels[lines > 0], minlength=len(stats))
+    touching = near > LEFT_OVER * stats[:, cv2.CC_STAT_AREA]
+    touching &= stats[:, 2:4].min(axis=1) < LEFT_OVER_WIDTH * height  # what is left of the lines
     touching[0] = False
-    rest[touching[labels]] = 0
+    rest[touching.take(labels)] = 0
     return rest, (level, upright)
 
 
+def _turned(mask: Bytes) -> Bytes:
+    """The mask with its rows and columns exchanged, so that upright lines become level."""
+    return np.asarray(cv2.transpose(mask), np.uint8)
+
+
 def _widest_rule(mask: Bytes, height: float) -> int:
-    """The width in pixels that no printed line has."""
-    width = min(max(RULE_WIDTH * height, RULE_PENS * pen_width(mask)), 0.35 * height)
+    """The width in pixels from which on a line is not a printed one."""
+    width = min(max(RULE_WIDTH * height, RULE_PENS * pen_width(mask)), MOST_WIDTH_OF_RULE * height)
     return max(3, round(width)) + 1
 
 
@@ -263,7 +408,7 @@ def pen_width(ink: Floats | Bytes) -> float:
 
 
 def _thin(mask: Bytes, thick: int) -> Bytes:
-    """What is no higher than a printed line is wide."""
+    """The ink of a mask that is no higher than a printed line is wide."""
     return mask & (1 - _opened(mask, thick, 1))
 
 
@@ -279,21 +424,23 @@ def _dilated(mask: Bytes, rows: int, columns: int) -> Bytes:
 def _rules(mask: Bytes, height: float, thick: int) -> Bytes:
     """Long thin level lines, which may have gaps."""
     thin = _dilated(_thin(mask, thick), 3, 1)
-    short = min(round(0.5 * RULE_LENGTH * height), round(0.4 * mask.shape[1]))
+    short = min(round(RULE_PART * RULE_LENGTH * height), round(RULE_PART_OF_PAGE * mask.shape[1]))
     found = np.zeros_like(mask)
     for slope in RULE_SLOPES:
         turned = _sheared(thin, slope) if slope else thin
-        runs = _opened(turned, 1, max(3, short))
-        if runs.any():
+        run = np.ones((1, max(3, short)), np.uint8)
+        ends = cv2.erode(turned, run)
+        if cv2.hasNonZero(ends):
+            runs = np.asarray(cv2.dilate(ends, run), np.uint8)
             found |= _sheared(runs, -slope) if slope else runs
-    if not found.any():
+    if not cv2.hasNonZero(found):
         return found
-    closed = _closed(found, 0.7 * height)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    closed = _closed(found, RULE_GAP * height)
+    labels, stats, _ = parts_in(closed)
     length, climb = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
-    kept = (length >= SHORT_RULE * height) & (climb < 0.1 * length + 1.5 * thick)
+    kept = (length >= SHORT_RULE * height) & (climb < RULE_CLIMB * length + RULE_CLIMBS * thick)
     kept[0] = False
-    return np.asarray(found * kept[labels], np.uint8)
+    return np.asarray(found * kept.view(np.uint8).take(labels), np.uint8)
 
 
 def _closed(lines: Bytes, gap: float, *, edge: int = 0) -> Bytes:
@@ -311,19 +458,21 @@ def _sheared(mask: Bytes, slope: float) -> Bytes:
 
 
 def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
-    """Of level lines, those that meet upright ones, run to the picture's edge or along it, or are
-    too long to be a stroke."""
-    closed = _closed(lines, 0.7 * height)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(closed, connectivity=8)
+    """The level lines that are printed ones.
+
+    They meet upright lines, run to the picture's edge or along it, or are too long for a stroke.
+    """
+    closed = _closed(lines, RULE_GAP * height)
+    labels, stats, _ = parts_in(closed)
     left, top, width, tall, _ = stats.T
-    edge = max(3, round(0.1 * height))
+    edge = max(3, round(REACHES * height))
     kept = (left <= edge) | (left + width >= lines.shape[1] - edge)
     near = cv2.dilate(crossing, np.ones((7, 7), np.uint8))
-    kept[np.unique(labels[near > 0])] = True
+    kept[labels[near > 0]] = True
     kept &= width >= RULE_LENGTH * height
     beside = (top + tall <= EDGE * height) | (top >= lines.shape[0] - EDGE * height)
     kept |= (width >= LONE_RULE * height) | (beside & (width >= SHORT_RULE * height))
-    reach = round(0.3 * height)
+    reach = round(MEETS * height)
     for number in range(1, len(stats)):  # a short line joins two others
         if not kept[number]:
             x, y, w, h = stats[number, :4].tolist()
@@ -331,7 +480,7 @@ def _believable(lines: Bytes, crossing: Bytes, height: float) -> Bytes:
             starts = near[rows, max(0, x - reach) : x + reach].any()
             kept[number] = starts and near[rows, max(0, x + w - reach) : x + w + reach].any()
     kept[0] = False
-    return np.asarray(lines * kept[labels], np.uint8)
+    return np.asarray(lines * kept.view(np.uint8).take(labels), np.uint8)
 
 
 def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
@@ -343,8 +492,8 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     if not (level.any() and upright.any()):
         return []
     columns = _dilated(upright.max(axis=0, keepdims=True), 1, 7)
-    bridged = _closed((upright | level).T.copy(), 0.9 * height, edge=1).T
-    level = _closed(level, 0.6 * height, edge=1)
+    bridged = _turned(_closed(_turned(upright | level), WALL_GAP * height, edge=1))
+    level = _closed(level, CELL_GAP * height, edge=1)
     upright = bridged * columns
     walls = _dilated(level | upright, 3, 3)
     walls[[0, -1]] = 1
@@ -352,15 +501,14 @@ def _cells(rules: tuple[Bytes, Bytes], height: float) -> list[Box]:
     _, _, stats, _ = cv2.connectedComponentsWithStats(1 - walls, connectivity=4)
     found = []
     for x, y, w, h, area in stats[1:].tolist():
-        if area < 0.8 * w * h or h < 0.9 * height or w < 0.5 * height or h > 5 * height:
-            continue
-        if w > 30 * height:
-            continue
-        found.append((x, y, x + w, y + h))
+        high, wide = h / height, w / height
+        fits = CELL_LOW <= high <= CELL_HIGH and CELL_NARROW <= wide <= CELL_WIDE
+        if fits and area >= CELL_FILLED * w * h:
+            found.append((x, y, x + w, y + h))
     kept = []
     for row in rows_of(found):
         boxes = [found[number] for number in row]
-        if any(b[0] - a[2] < 0.4 * height for a, b in pairwise(boxes)):
+        if any(b[0] - a[2] < CELL_APART * height for a, b in pairwise(boxes)):
             kept += boxes
     return kept
 

@@ -22,6 +22,7 @@ from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImag
 from lenet_digits.storage.header import sees_nondigits
 from lenet_digits.storage.shipped import shipped_weights
 
+SMALLEST_SHARE = 0.001  # probability: no smaller one is shown, nor one so near to 1
 WORTH_MENTION = 0.05  # share of the ink left aside, from which it is shown beside the answer
 SEVERAL = "several digits"  # the reason of a refusal
 ANSWER, REFUSED = "#2f8f86", "#c2573c"  # colours in a notebook; visible on white and on black
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
 
 def percent(share: float) -> str:
     """A probability in words that never claim certainty: "99.2 %", "> 99.9 %", "< 0.1 %"."""
-    if share > 0.999:
+    if share > 1 - SMALLEST_SHARE:
         return "> 99.9 %"
-    if share < 0.001:
+    if share < SMALLEST_SHARE:
         return "< 0.1 %"
     return f"{share:.1%}".replace("%", " %")
 

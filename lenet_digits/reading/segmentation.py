@@ -1,7 +1,7 @@
 """Cuts the ink of a page into lines, and each line into pieces from which digits are put together.
 
 The method is over-segmentation, as in section IV of LeCun et al. (1998): there are many more cuts
-than digits, and the lattice decides later which of them are right. Lengths count in digit heights.
+than digits, and the lattice decides later which of them are right.
 """
 
 from __future__ import annotations
@@ -15,30 +15,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenet_digits.reading.framing import BOX_SIZE, MARKER, STROKE, Canvas, Floats, frame
-from lenet_digits.reading.page_ink import Box, Page, pen_width, rows_of
+from lenet_digits.reading.page_ink import Box, Ints, Page, parts_in, pen_width, rows_of
 from lenet_digits.reading.pictures import UnreadableImageError
 
-MOST_PARTS = 1000  # separate marks on a page: the limit on time and memory
+# Limits on time and memory.
+MOST_PARTS = 1000  # separate marks on a page
 MOST_PIECES = 160  # of one line: that is about fifty digits
 MOST_LINES = 150
-MOST_IN_ONE = 5  # pieces of one digit
-SPECK = 0.07  # digit heights: what is smaller than this and than the pen is dirt
-HANGING = 0.12, 0.6  # digit heights: how far a comma that touches a digit reaches below the line
+
+# The others were tuned on the tune split of the open number sets, 2026-11. Lengths are in digit
+# heights where nothing else is said.
+# Dirt and what is too large
+SPECK = 0.07  # what is smaller than this and than the pen is dirt
+SPECK_PENS = 0.5  # pen widths: the same
+LEAST_INKED = 0.3  # of the square of `SPECK`: the area of what is not dirt
+LONGEST_PART = 60.0
+# Remnants of a frame, a ruled line or a shadow at the picture's edge, see `_remnants`
+AT_EDGE = 2  # pixels: what is so near to the picture's edge reaches it
+BAR_WIDTH = 0.22  # a remnant is no wider
+BAR_LENGTH, BAR_RATIO = 0.25, 2.5  # a remnant is at least so long, and so many times its width
+BAR_OFF = 0.22  # it ends at least so far from where a digit would
+LONG_BAR, LONG_BAR_RATIO = 0.7, 3.0  # a bar of such a length and ratio that reaches the edge
+FINE = 0.7  # pen widths: what is thinner was not written with the pen
+BESIDE, ALONG = 0.8, 0.3  # how near to the sides and ends a fine remnant is
+STROKE_LENGTH, STROKE_WIDTH = 1.4, 0.5  # a longer and narrower part is not a digit
+SOLID, SOLID_LENGTH = 0.75, 1.1  # of its box is ink, and its length: such a part is a block
+WRITING = (0.2, 0.5, 2.0)  # least width, least height and the most of both of what digits look like
+# Lines
+WALL = 0.35  # what is so near to a cell, outside of it, is the rest of its border
+OUTSIDE_HEIGHT, OUTSIDE_WIDTH = 3.0, 20.0  # of a part beside cells, at most
+TALL = 0.45  # a lower part does not make a line of its own ...
+ALONE = 0.25  # ... but it does, if it is so large and no line is near
+COMMON = 0.4  # of the lower one's height that neighbours in a line have in common
+OFF_LINE = 0.95  # how far, up or down, a small part may be from the line that it is in
+NEXT_ON_LINE = 2.5  # how far, aside, it may be from the nearest digit there
+ASIDE = 0.3  # weight of the second distance against the first one
+NEIGHBOUR = 1.5  # the widest gap to a neighbour that shows the line's slope
+NEIGHBOURLY = 0.3  # of the lower one's height that such neighbours have in common
+FEWEST_SLOPES = 4  # slopes between neighbours, from which a line's slope is known
+STEEPEST = 0.27  # tangent: 15 degrees
+LONE_WIDTH = 1.2  # one narrower part alone in its line is level
+UPPER_HALF = 0.5  # of the highest part of a line: higher ones tell the height of its digits
+HEIGHTS = (0.6, 1.6)  # of the page's digits: the least and most height of a line's digits
+FULL_HEIGHT = 0.6  # higher pieces tell where the line is
+# Pieces
+STRAIGHT_BONUS = 0.08  # share that a slant of tangent 1 loses against upright writing
+ABOVE = 0.7  # of a part's width lies above or below another part: the two are one
+ABOVE_GAP = 0.5  # between them, at most
+POINT, POINT_AT = 0.2, 0.3  # size of a point, and how far above the bottom of a digit it may be
+UNCUT = 0.3  # what is no wider is not cut
+UNCUT_HEIGHT = 0.4  # nor what is no higher
+LEAST_INK = 0.3  # of a pixel: what a seam pays for each pixel of a part
+CUT_DISTANCE = 0.13  # between two cuts
+CUTS = 3.5  # for each digit height of width, at most, and one more
+CUT_INSET = 0.4  # pen widths: between a cut and either end of its part
+MOST_SEVERED = 4.0  # pen widths: a cut through more ink is never right
+NO_SEAM = 1e6  # pixels of ink: the cost beside the strip, more than that of any seam
+SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
+UPRIGHT_LEAN = 0.2  # tangent: the lean of usual writing, where no other piece shows it
+# Commas that touch a digit, see `_hangers`
+HANGING = 0.12, 0.6  # how far such a comma reaches below the line
+HANGING_FROM = 0.35  # above the line: the part of the digit that is looked at
+HANGING_AT = 0.2  # from the line: where the comma begins
+HANGING_REACH = 2.0  # pen widths: what is so near above a comma is where it hangs from
 NARROW = 2.2  # pen widths: the widest row of such a comma
 LEVEL = 3.0  # pen widths: the stroke that it hangs from is at least so long
-BAR_WIDTH = 0.22  # digit heights: a remnant of a line is no wider; see `_remnants`
-BAR_OFF = 0.22  # digit heights: it ends at least so far from where a digit would
-FINE = 0.7  # pen widths: what is thinner was not written with the pen
-WIDEST = 1.6  # digit heights: of one digit
-LARGEST = 3.0  # digit heights: of one digit, in any direction
-WIDEST_GAP = 0.3  # digit heights: between the pieces of one digit
-CUT_DISTANCE = 0.13  # digit heights: between two cuts
-UNCUT = 0.3  # digit heights: what is no wider is not cut
-MOST_SEVERED = 4.0  # pen widths: a cut through more ink is never right
-SIDESTEP = 0.35  # of a pixel of ink: the cost of a seam's step to the side
+# Candidates
+MOST_IN_ONE = 5  # pieces of one digit
+WIDEST = 1.6  # of one digit
+LARGEST = 3.0  # of one digit, in any direction
+SMALLEST = 0.2  # of one digit, in its larger direction; less is a point
+WIDEST_GAP = 0.3  # between the pieces of one digit
+MARGIN = 2  # pixels of paper around a line
 SLANTS = np.arange(-0.4, 0.96, 0.1)  # tangents of the slant of writing that are tried
 
-Ints = NDArray[np.intp]
 Point = tuple[int, int]  # x and y
 
 
@@ -95,14 +145,14 @@ class Part:
 
 def lines_of(page: Page) -> list[Pieces]:
     """The lines of a page from the top, each cut into pieces."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(page.mask, connectivity=8)
+    labels, stats, _ = parts_in(page.mask)
     h = page.digit_height
     rows, width = page.mask.shape
     pen = pen_width(page.ink)
     x, y, w, tall, area = stats[1:].T
-    small = np.maximum(w, tall) < max(SPECK * h, 0.5 * pen)
-    small |= area < 0.3 * (SPECK * h) ** 2
-    kept = ~small & (np.maximum(w, tall) <= 60 * h)
+    small = np.maximum(w, tall) < max(SPECK * h, SPECK_PENS * pen)
+    small |= area < LEAST_INKED * (SPECK * h) ** 2
+    kept = ~small & (np.maximum(w, tall) <= LONGEST_PART * h)
     kept &= ~_remnants(stats[1:], kept, (rows, width), h, pen)
     parts = [
         Part(int(label) + 1, int(x[label]), int(y[label]), int((x + w)[label]),
@@ -111,12 +161,12 @@ def lines_of(page: Page) -> list[Pieces]:
     ]  # fmt: skip
     if len(parts) > MOST_PARTS:
         raise UnreadableImageError(
-            f"The picture holds more than {MOST_PARTS} separate marks; cut it to the numbers."
+            f"The picture holds more than {MOST_PARTS} separate marks. Cut it to the numbers."
         )
     found: list[Pieces] = []
     for group, slope, cells in _groups(parts, page):
         if len(found) < MOST_LINES:
-            pieces = _cut(page, np.asarray(labels, np.int32), group, slope, cells)
+            pieces = _cut(page, labels, group, slope, cells)
             if pieces is not None:
                 found.append(pieces)
     return found
@@ -125,26 +175,29 @@ def lines_of(page: Page) -> list[Pieces]:
 def _remnants(
     stats: NDArray[Any], kept: NDArray[np.bool_], size: tuple[int, int], h: float, pen: float
 ) -> NDArray[np.bool_]:
-    """Which parts are what the picture's edge leaves of a frame, a ruled line or a shadow.
+    """Which parts are remnants of a frame, a ruled line or a shadow that the picture's edge cuts.
 
-    Such a part is straight and reaches the edge, or is thinner than the pen and near it. A digit 1
-    at the edge is like that, too; but it begins and ends where the digits beside it do.
+    Such a part is straight and reaches the edge, or it is thinner than the pen and near the edge. A
+    digit 1 at the edge looks like that too, but it begins and ends where the digits beside it do.
     """
     x, y, w, tall, area = stats.T.astype(np.float64)
     right, bottom = x + w, y + tall
     rows, columns = size
-    sides = (x <= 2) | (right >= columns - 2)
-    ends = (y <= 2) | (bottom >= rows - 2)
-    upright = (tall > 0.25 * h) & (w < BAR_WIDTH * h) & (tall > 2.5 * w)
-    level = (w > 0.25 * h) & (tall < BAR_WIDTH * h) & (w > 2.5 * tall)
+    sides = (x <= AT_EDGE) | (right >= columns - AT_EDGE)
+    ends = (y <= AT_EDGE) | (bottom >= rows - AT_EDGE)
+    upright = (tall > BAR_LENGTH * h) & (w < BAR_WIDTH * h) & (tall > BAR_RATIO * w)
+    level = (w > BAR_LENGTH * h) & (tall < BAR_WIDTH * h) & (w > BAR_RATIO * tall)
     fine = area < FINE * pen * np.maximum(w, tall)
-    beside = np.minimum(x, columns - right) < 0.8 * h
-    along = np.minimum(y, rows - bottom) < 0.3 * h
-    long = (np.maximum(w, tall) > 1.4 * h) & (np.minimum(w, tall) < 0.5 * h)
-    solid = (area > 0.75 * w * tall) & (np.maximum(w, tall) > 1.1 * h)
-    found = (sides & (tall > np.maximum(0.7 * h, 3 * w))) | (upright & (sides | ends))
+    beside = np.minimum(x, columns - right) < BESIDE * h
+    along = np.minimum(y, rows - bottom) < ALONG * h
+    long = (np.maximum(w, tall) > STROKE_LENGTH * h) & (np.minimum(w, tall) < STROKE_WIDTH * h)
+    solid = (area > SOLID * w * tall) & (np.maximum(w, tall) > SOLID_LENGTH * h)
+    found = (sides & (tall > np.maximum(LONG_BAR * h, LONG_BAR_RATIO * w))) | (
+        upright & (sides | ends)
+    )
     found |= upright & fine & beside
-    writing = kept & (tall > 0.5 * h) & (w > 0.2 * h) & (tall < 2 * h) & (w < 2 * h)
+    narrow, low, large = WRITING
+    writing = kept & (w > narrow * h) & (tall > low * h) & (np.maximum(w, tall) < large * h)
     others = np.flatnonzero(writing & ~found)
     for number in np.flatnonzero(found):
         common = np.minimum(bottom[others], bottom[number]) - np.maximum(y[others], y[number])
@@ -155,7 +208,7 @@ def _remnants(
             found[number] = off > BAR_OFF * h
         elif not len(others) and not sides[number]:
             found[number] = False
-    found |= (ends & (w > np.maximum(0.7 * h, 3 * tall))) | (level & ends)
+    found |= (ends & (w > np.maximum(LONG_BAR * h, LONG_BAR_RATIO * tall))) | (level & ends)
     found |= level & fine & along & (beside | ends)
     return np.asarray(found | ((long | solid) & (sides | ends)))
 
@@ -166,7 +219,7 @@ Group = tuple[list[Part], float, list[int]]  # parts, slope of the line, cell of
 
 
 def _groups(parts: list[Part], page: Page) -> list[Group]:
-    """The parts of each line, from the top: first those in cells, then the others by baseline."""
+    """The parts of each line, from the top. Parts in cells form lines first, then the others."""
     h = page.digit_height
     groups: list[tuple[float, Group]] = []
     rest = parts
@@ -176,7 +229,7 @@ def _groups(parts: list[Part], page: Page) -> list[Group]:
         for part in parts:
             cell = _cell_at(part.middle, page.cells)
             if cell < 0:
-                if not _beside_a_cell(part, page.cells, 0.35 * h):
+                if not _beside_a_cell(part, page.cells, WALL * h):
                     rest.append(part)
             else:
                 inside.setdefault(cell, []).append(part)
@@ -186,7 +239,11 @@ def _groups(parts: list[Part], page: Page) -> list[Group]:
                 top = min(page.cells[cell][1] for cell in row)
                 chosen = [part for part, _ in members]
                 groups.append((top, (chosen, 0.0, [cell for _, cell in members])))
-        rest = [part for part in rest if part.height < 3 * h and part.width < 20 * h]
+        rest = [
+            part
+            for part in rest
+            if part.height < OUTSIDE_HEIGHT * h and part.width < OUTSIDE_WIDTH * h
+        ]
     for chosen, slope in _by_baseline(rest, h):
         y = float(np.mean([part.middle[1] for part in chosen]))
         groups.append((y, (chosen, slope, [-1] * len(chosen))))
@@ -212,9 +269,9 @@ def _beside_a_cell(part: Part, cells: list[Box], near: float) -> bool:
 
 
 def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
-    """The parts of each line and its slope: tall ones first, from the left, then the small ones."""
-    tall = [part for part in parts if part.height >= 0.45 * h]
-    small = [part for part in parts if part.height < 0.45 * h]
+    """The parts of each line, and the lines' slope. Tall parts form the lines; small ones join."""
+    tall = [part for part in parts if part.height >= TALL * h]
+    small = [part for part in parts if part.height < TALL * h]
     if not tall:
         tall, small = parts, []
     if not tall:
@@ -224,7 +281,7 @@ def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
     for part in sorted(tall, key=lambda part: part.left):
         shares = [_share_in_common(row[-2:], part, slope) for row in rows]
         best = max(range(len(rows)), key=shares.__getitem__, default=-1)
-        if best >= 0 and shares[best] >= 0.4:
+        if best >= 0 and shares[best] >= COMMON:
             rows[best].append(part)
         else:
             rows.append([part])
@@ -236,17 +293,22 @@ def _by_baseline(parts: list[Part], h: float) -> list[tuple[list[Part], float]]:
         x, y = part.middle
         gaps = np.maximum(np.maximum(boxes[:, 0] - part.right, part.left - boxes[:, 2]), 0)
         off = np.abs(y - middles[:, 1] - slope * (x - middles[:, 0])) - lower
-        distance = np.where((off < 0.95 * h) & (gaps < 2.5 * h), off + 0.3 * gaps, np.inf)
+        distance = np.where(
+            (off < OFF_LINE * h) & (gaps < NEXT_ON_LINE * h), off + ASIDE * gaps, np.inf
+        )
         nearest = int(distance.argmin())
         if np.isfinite(distance[nearest]):
             rows[row_of[nearest]].append(part)
-        elif part.width > 0.25 * h or part.height > 0.25 * h:
+        elif max(part.width, part.height) > ALONE * h:
             rows.append([part])
     return [(row, slope) for row in rows]
 
 
 def _share_in_common(others: list[Part], part: Part, slope: float) -> float:
-    """How much of the lower one's height a part and its neighbours to the left have in common."""
+    """The height that a part has in common with its neighbours to the left, on average.
+
+    It is a share of the lower one's height.
+    """
     total = 0.0
     for other in others:
         drop = slope * (part.left + part.right - other.left - other.right) / 2
@@ -256,7 +318,7 @@ def _share_in_common(others: list[Part], part: Part, slope: float) -> float:
 
 
 def _slope(parts: list[Part], h: float) -> float:
-    """The tangent of the lines' climb, from neighbours in a line: at most that of 15 degrees."""
+    """The tangent of the lines' slope: the median over neighbours in a line, `STEEPEST` at most."""
     boxes = np.array([(part.left, part.top, part.right, part.bottom) for part in parts], np.float64)
     left, top, right, bottom = boxes.T
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -264,19 +326,19 @@ def _slope(parts: list[Part], h: float) -> float:
     for number in range(len(parts)):
         common = np.minimum(bottom, bottom[number]) - np.maximum(top, top[number])
         lower = np.minimum(bottom - top, bottom[number] - top[number])
-        beside = (left > middles[number, 0]) & (left - right[number] < 1.5 * h)
-        beside = np.flatnonzero(beside & (common > 0.3 * lower))
+        beside = (left > middles[number, 0]) & (left - right[number] < NEIGHBOUR * h)
+        beside = np.flatnonzero(beside & (common > NEIGHBOURLY * lower))
         for other in beside[np.argsort(left[beside])][:2]:
             dx, dy = middles[other] - middles[number]
             found.append((dx, (bottom[other] - bottom[number]) / dx))
             found.append((dx, dy / dx))
-    if len(found) < 4:
+    if len(found) < FEWEST_SLOPES:
         return 0.0
     widths, slopes = np.array(found).T
     order = np.argsort(slopes)
     weights = np.cumsum(widths[order])
     slope = float(slopes[order][np.searchsorted(weights, weights[-1] / 2)])
-    return float(np.clip(slope, -0.27, 0.27))
+    return float(np.clip(slope, -STEEPEST, STEEPEST))
 
 
 # Cuts --------------------------------------------------------------------------------------------
@@ -285,11 +347,10 @@ def _slope(parts: list[Part], h: float) -> float:
 def _cut(
     page: Page, labels: NDArray[np.int32], group: list[Part], slope: float, cells: list[int]
 ) -> Pieces | None:
-    margin = 2
-    left = max(0, min(part.left for part in group) - margin)
-    top = max(0, min(part.top for part in group) - margin)
-    right = min(page.mask.shape[1], max(part.right for part in group) + margin)
-    bottom = min(page.mask.shape[0], max(part.bottom for part in group) + margin)
+    left = max(0, min(part.left for part in group) - MARGIN)
+    top = max(0, min(part.top for part in group) - MARGIN)
+    right = min(page.mask.shape[1], max(part.right for part in group) + MARGIN)
+    bottom = min(page.mask.shape[0], max(part.bottom for part in group) + MARGIN)
     local = labels[top:bottom, left:right]
     number_of = np.zeros(int(labels.max()) + 1, np.int32)
     for number, part in enumerate(group):
@@ -303,7 +364,7 @@ def _cut(
     pen = pen_width(ink)
     h = _line_height(group, page.digit_height)
     rows, columns = np.nonzero(mask)
-    if len(group) == 1 and group[0].width < 1.2 * h:
+    if len(group) == 1 and group[0].width < LONE_WIDTH * h:
         slope = 0.0
     centre = mask.shape[1] / 2
     level = rows - np.rint(slope * (columns - centre)).astype(np.intp)
@@ -328,7 +389,7 @@ def _cut(
     cell_of = np.full(count, -1, np.intp)
     cell_of[piece_of] = np.array(cells)[owners]
     tops, bottoms = boxes[:, 1], boxes[:, 3]
-    tall = bottoms - tops > 0.6 * h
+    tall = bottoms - tops > FULL_HEIGHT * h
     line_top = float(np.median(tops[tall])) if tall.any() else float(tops.min())
     line_bottom = float(np.median(bottoms[tall])) if tall.any() else float(bottoms.max())
     return Pieces(
@@ -341,13 +402,16 @@ def _cut(
 def _line_height(group: list[Part], h: float) -> float:
     """The height of a line's digits: the median of its taller parts."""
     heights = np.array([part.height for part in group], np.float64)
-    tall = heights[heights > 0.5 * heights.max()]
+    tall = heights[heights > UPPER_HALF * heights.max()]
     own = float(np.median(tall))
-    return float(np.clip(own, 0.6 * h, 1.6 * h))
+    return float(np.clip(own, HEIGHTS[0] * h, HEIGHTS[1] * h))
 
 
 def _slant(columns: Ints, level: Ints, h: float) -> float:
-    """The tangent of the writing's slant: the shear whose columns are the most uneven."""
+    """The tangent of the writing's slant.
+
+    Of several shears, it is the one under which some columns have much ink and others little.
+    """
     step = max(1, len(columns) // 4000)
     x, y = columns[::step], level[::step]
     best, most = 0.0, 0.0
@@ -355,7 +419,7 @@ def _slant(columns: Ints, level: Ints, h: float) -> float:
         moved = x + np.rint(slant * y).astype(np.intp)
         counts = np.bincount(moved - moved.min()).astype(np.float64)
         counts = np.convolve(counts, np.ones(3))
-        score = float((counts**2).sum()) * (1 - 0.08 * abs(slant))
+        score = float((counts**2).sum()) * (1 - STRAIGHT_BONUS * abs(slant))
         if score > most:
             best, most = float(slant), score
     return best
@@ -374,10 +438,9 @@ def _boxes(owners: Ints, x: Ints, y: Ints, count: int) -> Ints:
 
 
 def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -> Ints:
-    """Parts one above the other count as one: the number of its group for each part.
+    """The number of each part's group. Parts that lie one above the other are one group.
 
-    A broken stroke, the bar of a 5 or the second point of a colon lies above or below another
-    part.
+    A broken stroke, the bar of a 5 or the second point of a colon lies above or below another part.
     """
     boxes = _boxes(owners, x, y, count)
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
@@ -387,9 +450,11 @@ def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -
             continue
         common = np.minimum(boxes[one, 2], boxes[:, 2]) - np.maximum(boxes[one, 0], boxes[:, 0])
         gap = np.maximum(boxes[one, 1], boxes[:, 1]) - np.minimum(boxes[one, 3], boxes[:, 3])
-        small = np.maximum(widths, heights) < 0.2 * h
-        apart = small & (boxes[:, 1] > boxes[one, 3] - 0.3 * h) & (common < widths)
-        above = (common >= 0.7 * widths) & (widths <= widths[one]) & (gap < 0.5 * h) & ~apart
+        small = np.maximum(widths, heights) < POINT * h
+        apart = small & (boxes[:, 1] > boxes[one, 3] - POINT_AT * h) & (common < widths)
+        above = (
+            (common >= ABOVE * widths) & (widths <= widths[one]) & (gap < ABOVE_GAP * h) & ~apart
+        )
         above &= (cells == cells[one]) & (group == np.arange(count))
         above[one] = False
         for other in np.flatnonzero(above):
@@ -400,13 +465,16 @@ def _merged(owners: Ints, x: Ints, y: Ints, count: int, cells: Ints, h: float) -
 def _pieces(
     groups: Ints, x: Ints, y: Ints, values: Floats, h: float, pen: float
 ) -> tuple[Ints, Ints, Floats, NDArray[np.bool_]]:
-    """Numbers of pieces by pixel, from the left; of each piece its part, the ink severed at its
-    left, and whether it hangs from the one before."""
+    """Cuts the parts of a line into pieces.
+
+    Returns the number of its piece for each pixel, from the left. For each piece, it returns the
+    part, the ink that the cut on its left severs, and whether it hangs from the piece before it.
+    """
     names, groups = np.unique(groups, return_inverse=True)
     count = len(names)
     boxes = _boxes(groups, x, y, count)
     widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    wide = (widths > UNCUT * h) & (heights > 0.4 * h)
+    wide = (widths > UNCUT * h) & (heights > UNCUT_HEIGHT * h)
     interval = np.zeros(len(x), np.intp)
     cut_cost: dict[tuple[int, int], float] = {}
     if wide.any():
@@ -418,7 +486,7 @@ def _pieces(
         strip = np.zeros((int(y.max()) + 1, position), np.float32)
         chosen = wide[groups]
         strip_x = x - boxes[groups, 0] + starts[groups]
-        strip[y[chosen], strip_x[chosen]] = np.maximum(values[chosen], 0.3)
+        strip[y[chosen], strip_x[chosen]] = np.maximum(values[chosen], LEAST_INK)
         walls = np.zeros(position, np.bool_)
         walls[starts[wide] - 1] = True
         walls[-1] = True
@@ -462,12 +530,12 @@ def _pieces(
 def _hangers(
     groups: Ints, x: Ints, y: Ints, boxes: Ints, h: float, pen: float
 ) -> dict[int, tuple[Ints, Ints]]:
-    """Commas that touch a digit: of its group, the comma's pixels, and some of the digit's near it.
+    """Commas that touch a digit: for the digit's group, the comma's pixels and the digit's near it.
 
     A comma is narrow ink that hangs from a level stroke at the bottom of a digit, below where the
-    other digits end; the stems of 4, 7 and 9 begin higher up.
+    other digits end. The stems of 4, 7 and 9 begin higher up.
     """
-    tall = np.flatnonzero(boxes[:, 3] - boxes[:, 1] > 0.6 * h)
+    tall = np.flatnonzero(boxes[:, 3] - boxes[:, 1] > FULL_HEIGHT * h)
     if len(tall) < 2:
         return {}
     found = {}
@@ -476,13 +544,13 @@ def _hangers(
         line = float(others[(len(others) - 1) // 2])
         if not HANGING[0] * h < boxes[group, 3] - line < HANGING[1] * h:
             continue
-        own = np.flatnonzero((groups == group) & (y > line - 0.35 * h))
+        own = np.flatnonzero((groups == group) & (y > line - HANGING_FROM * h))
         comma = _comma(x[own], y[own], line, h, pen)
         hangs, rest = own[comma], own[~comma]
         if len(hangs) and len(rest):
             reach = pen + np.ptp(x[hangs]) / 2
             near = rest[(np.abs(x[rest] - x[hangs].mean()) <= reach)]
-            near = near[y[near] > y[hangs].min() - 2 * pen]
+            near = near[y[near] > y[hangs].min() - HANGING_REACH * pen]
             if len(near):
                 found[group] = hangs, near
     return found
@@ -503,58 +571,55 @@ def _comma(x: Ints, y: Ints, line: float, h: float, pen: float) -> NDArray[np.bo
     top = int(wide[-1]) + 1  # the first row of the comma
     above = widths[max(0, top - max(1, round(pen))) : top]
     long = len(left) - top > max(HANGING[0] * h, pen)
-    if long and above.max() > LEVEL * pen and abs(first + top - line) < 0.2 * h:
+    if long and above.max() > LEVEL * pen and abs(first + top - line) < HANGING_AT * h:
         return np.asarray(rows >= top)
     return np.zeros(len(x), np.bool_)
 
 
 def _seams(strip: Floats) -> tuple[Floats, Callable[[int], Ints]]:
-    """The least ink on a seam from top to bottom through each column at half height.
+    """The seams from top to bottom that cross the least ink, one through each column's middle.
 
     Returns the cost by column, and a function from a column to the seam's column by row.
     """
-    height = len(strip)
+    height, width = strip.shape
     middle = height // 2
-
-    def half(rows: Floats) -> tuple[Floats, NDArray[np.int8]]:
-        """Costs of the paths from the first row to the last, and the steps back."""
-        steps = np.zeros(rows.shape, np.int8)
-        cost = rows[0].copy()
-        for number in range(1, len(rows)):
-            from_left = np.concatenate([[np.float32(1e6)], cost[:-1]]) + SIDESTEP
-            from_right = np.concatenate([cost[1:], [np.float32(1e6)]]) + SIDESTEP
-            best = np.minimum(np.minimum(cost, from_left), from_right)
-            steps[number] = np.where(best == cost, 0, np.where(best == from_left, -1, 1))
-            cost = best + rows[number]
-        return cost, steps
-
-    upper, upper_steps = half(strip[: middle + 1])
-    lower, lower_steps = half(strip[middle:][::-1])
-    costs = upper + lower - strip[middle]
+    # From the top and from the bottom to the middle, both at once. A shorter lower half begins with
+    # a blank row. No seam passes the sides.
+    halves = np.zeros((middle + 1, 2, width), np.float32)
+    halves[:, 0] = strip[: middle + 1]
+    halves[middle - height :, 1] = strip[middle:][::-1]
+    costs = np.full((len(halves), 2, width + 2), NO_SEAM, np.float32)
+    costs[0, :, 1:-1] = halves[0]
+    for before, after, row in zip(costs[:-1], costs[1:], halves[1:], strict=True):
+        aside = np.minimum(before[:, :-2], before[:, 2:])
+        aside += SIDESTEP
+        np.minimum(aside, before[:, 1:-1], out=aside)
+        np.add(aside, row, out=after[:, 1:-1])
+    straight, left, right = costs[:, :, 1:-1], costs[:, :, :-2], costs[:, :, 2:]
+    steps = np.where(left <= right, np.int8(-1), np.int8(1))
+    steps[straight <= np.minimum(left, right) + np.float32(SIDESTEP)] = 0
 
     def path(column: int) -> Ints:
         found = np.empty(height, np.intp)
-        at = column
-        for row in range(middle, -1, -1):
-            found[row] = at
-            at += int(upper_steps[row, at])
-        at = column
-        for row in range(middle, height):
-            found[row] = at
-            at += int(lower_steps[height - 1 - row, at])
+        for half, rows in enumerate((range(middle, -1, -1), range(middle, height))):
+            at = column
+            for number, row in enumerate(rows):
+                if number:
+                    at += int(steps[-1 - number, half, at])
+                found[row] = at
         return found
 
-    return np.asarray(costs, np.float32), path
+    return costs[-1, 0, 1:-1] + costs[-1, 1, 1:-1] - strip[middle], path
 
 
 def _seeds(costs: Floats, h: float, pen: float) -> list[int]:
     """The columns of the cuts through one part: the cheapest, but never too close together."""
-    distance = max(2, round(CUT_DISTANCE * h))
+    distance, inset = max(2, round(CUT_DISTANCE * h)), max(2, round(CUT_INSET * pen))
     around = cv2.erode(costs[None], np.ones((1, 2 * (distance // 2) + 1), np.uint8))[0]
     usable = (costs < MOST_SEVERED * pen) & (costs <= around + 1e-3)
-    usable[: max(2, round(0.4 * pen))] = False
-    usable[len(costs) - max(2, round(0.4 * pen)) :] = False
-    most = max(1, round(3.5 * len(costs) / h)) + 1
+    usable[:inset] = False
+    usable[len(costs) - inset :] = False
+    most = max(1, round(CUTS * len(costs) / h)) + 1
     seeds: list[int] = []
     left = np.where(usable, costs, np.inf)
     while len(seeds) < most and np.isfinite(left).any():
@@ -571,8 +636,7 @@ def _seeds(costs: Floats, h: float, pen: float) -> list[int]:
 
 
 def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -> Floats:
-    """The tangent of each piece's long axis against the vertical, less the median of the other
-    tall pieces': above 0 where it leans further to the right than they do."""
+    """How far each piece leans to the right, (count,): a tangent, less the other pieces' median."""
     n = np.bincount(piece, minlength=count).astype(np.float64)
     mx, my = np.bincount(piece, x) / n, np.bincount(piece, y) / n
     dx, dy = x - mx[piece], y - my[piece]
@@ -583,7 +647,7 @@ def _leans(piece: Ints, x: Ints, y: Ints, count: int, tall: NDArray[np.bool_]) -
     found = np.empty(count, np.float32)
     for number in range(count):
         rest = lean[others[others != number]]
-        found[number] = lean[number] - (np.median(rest) if len(rest) else 0.2)
+        found[number] = lean[number] - (np.median(rest) if len(rest) else UPRIGHT_LEAN)
     return found
 
 
@@ -630,7 +694,7 @@ def candidates_of(pieces: Pieces) -> Candidates:
             if last > first and (widest > WIDEST_GAP or right - left > WIDEST * h):
                 break
             size = max(right - left, bottom - top)
-            if size < 0.2 * h or size > LARGEST * h:
+            if size < SMALLEST * h or size > LARGEST * h:
                 continue  # a point, or a drawing
             spans.append((first, last + 1))
             boxes.append((left, top, right, bottom))

@@ -15,6 +15,7 @@ network's answers from that file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import pickle
 import re
 import time
@@ -38,9 +39,8 @@ from lenet_digits.reading.lattice import (
 from lenet_digits.reading.lattice import Path as Reading
 from lenet_digits.reading.network import Network
 from lenet_digits.reading.numbers import read_upright
-from lenet_digits.reading.page_ink import PAGE_SIZE
-from lenet_digits.reading.pictures import NoInkError, composited
-from lenet_digits.reading.pictures import read as read_picture
+from lenet_digits.reading.page_ink import picture_of
+from lenet_digits.reading.pictures import NoInkError
 from lenet_digits.reading.prediction import predict, shipped_network
 from lenet_digits.storage.header import sees_nondigits
 
@@ -77,12 +77,8 @@ class Case:
 
 def case_of(kind: str, path: Path | np.ndarray, row: dict[str, str], network: Any) -> Case:
     lines: list[Arcs] = []
-    try:
-        picture = read_picture(path, fine_size=PAGE_SIZE)
-        picture = composited(picture) if picture.shape[2] == 4 else picture
-        lines = read_upright(picture, network, original=path).arcs
-    except (NoInkError, ValueError):
-        pass
+    with contextlib.suppress(NoInkError, ValueError):
+        lines = read_upright(picture_of(path), network, original=path).arcs
     return Case(kind, row["file"], row["label"], marked_text(row.get("notes", "")), lines)
 
 

@@ -29,9 +29,7 @@ import cv2
 import numpy as np
 
 from lenet_digits.reading.numbers import Read, Reading, read, read_upright
-from lenet_digits.reading.page_ink import PAGE_SIZE
-from lenet_digits.reading.pictures import composited
-from lenet_digits.reading.pictures import read as read_picture
+from lenet_digits.reading.page_ink import picture_of
 from lenet_digits.reading.prediction import predict, shipped_network
 from lenet_digits.reading.segmentation import cuts_of
 
@@ -239,9 +237,7 @@ def _tile(path: Path, miss: Answer) -> np.ndarray:
     width, height = TILE
     tile = np.full((height, width, 3), 255, np.uint8)
     try:
-        picture = read_picture(path, fine_size=PAGE_SIZE)
-        picture = composited(picture) if picture.shape[2] == 4 else picture
-        done = read_upright(picture, shipped_network())
+        done = read_upright(picture_of(path), shipped_network())
     except ValueError:
         done = Read(miss.reading)
     top = 0
