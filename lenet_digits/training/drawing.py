@@ -23,16 +23,27 @@ PEN_WIDTHS = (1.0, 4.0)  # pixels at 28x28, hairline to marker
 NONDIGIT_SHARES = (0.58, 0.2, 0.06, 0.09, 0.07)
 
 
-def _read_glyphs() -> tuple[list[tuple[str, float, str]], list[tuple[str, str]]]:
-    """The digits (name, weight, strokes) and the other glyphs (name, strokes) of ``glyphs.txt``."""
+Style = tuple[str, float, str]  # name, weight, strokes
+
+
+def _read_glyphs() -> tuple[list[Style], list[Style], dict[str, str]]:
+    """What ``glyphs.txt`` holds: digits, other glyphs, and the strokes of the example digits."""
     text = Path(__file__).with_name("glyphs.txt").read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-    digits = [(name, float(weight), strokes) for name, weight, strokes in rows if name[0].isdigit()]
-    others = [(name, strokes) for name, _, strokes in rows if not name[0].isdigit()]
-    return digits, others
+    digits, others, examples = [], [], {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, weight, strokes = line.split("\t")
+        if not name[0].isdigit():
+            others.append((name, float(weight), strokes))
+        elif float(weight):
+            digits.append((name, float(weight), strokes))
+        else:
+            examples[name] = strokes
+    return digits, others, examples
 
 
-DIGITS, GLYPHS = _read_glyphs()
+DIGITS, GLYPHS, EXAMPLES = _read_glyphs()
 
 
 def draw_digits(count: int, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -68,13 +79,13 @@ def draw_nondigits(count: int, *, rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_glyph(rng: np.random.Generator) -> np.ndarray:
-    return _draw(GLYPHS[rng.integers(len(GLYPHS))][1], 1, rng)
+    return _draw(GLYPHS[rng.integers(len(GLYPHS))][2], 1, rng)
 
 
 def _draw_invention(rng: np.random.Generator) -> np.ndarray:
     """A character of no script: lines between points of a grid, or strokes of other glyphs."""
     if rng.random() < 0.5:
-        glyphs = [GLYPHS[i][1].split("|") for i in rng.integers(len(GLYPHS), size=3)]
+        glyphs = [GLYPHS[i][2].split("|") for i in rng.integers(len(GLYPHS), size=3)]
         return _draw("|".join(strokes[rng.integers(len(strokes))] for strokes in glyphs), 1, rng)
     points = rng.integers(0, 4, (rng.integers(5, 9), 2, 2)) * 32 + 1
     return _draw(" | ".join(f"{a:02}{b:02} {c:02}{d:02}" for (a, b), (c, d) in points), 1, rng)
@@ -120,11 +131,12 @@ def _draw(strokes: str, count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @lru_cache(maxsize=512)
-def _parse(stroke: str) -> tuple[np.ndarray, np.ndarray]:
-    """One stroke's points, (P, 2) in the unit box, and its curve, (T, P).
+def read_stroke(stroke: str, steps: int = CURVE_STEPS) -> tuple[np.ndarray, np.ndarray]:
+    """Read a stroke as ``glyphs.txt`` writes it: "6004 3012! 1850" is three points, with a corner.
 
-    The path is curve @ points: a cubic Hermite spline with Catmull and Rom's tangents, which
-    vanish at ends and corners.
+    Returns its points, (P, 2) float64 in a box of 1 by 1 with y down, and its curve, (T, P). The
+    stroke's path is ``curve @ points``, with that many steps from one point to the next. It is a
+    cubic Hermite spline with Catmull and Rom's tangents, which are 0 at ends and corners.
     """
     words = stroke.split()
     points = np.array([(int(word[:2]), int(word[2:4])) for word in words]) / 100
@@ -135,7 +147,7 @@ def _parse(stroke: str) -> tuple[np.ndarray, np.ndarray]:
     inner = np.flatnonzero(smooth)
     tangents[inner, inner + 1], tangents[inner, inner - 1] = 0.5, -0.5
     values = np.eye(count)
-    t = np.arange(CURVE_STEPS)[:, None] / CURVE_STEPS
+    t = np.arange(steps)[:, None] / steps
     pieces = [
         (1 + 2 * t) * (1 - t) ** 2 * values[i]
         + t * (1 - t) ** 2 * tangents[i]
@@ -151,7 +163,7 @@ def _trace(strokes: str, count: int, rng: np.random.Generator) -> list[np.ndarra
     paths = []
     carelessness = rng.gamma(4, 1 / 4, (count, 1, 1))  # mean 1, one hand in ten above 1.7
     for stroke in strokes.split("|"):
-        points, curve = _parse(stroke)
+        points, curve = read_stroke(stroke)
         moved = points + rng.normal(0, 0.028, (count, *points.shape)) * carelessness
         centre = moved.mean(axis=1, keepdims=True)
         moved = centre + (moved - centre) * rng.normal(1, 0.06, (count, 1, 1))
