@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lenet_digits import __version__
-from lenet_digits.model import NUM_CLASSES, LeNet5, save_weights, usable_device
+from lenet_digits.model import NUM_CLASSES, LeNet5, empty_network, save_weights, usable_device
 from lenet_digits.storage.shipped import WEIGHTS_FILE
 from lenet_digits.training.augmentation import distort
 from lenet_digits.training.checkpoint import Checkpoint, RunFolder, TrainingError, writing
@@ -355,9 +355,7 @@ def _initial_network(seed: int) -> LeNet5:
     They are even in +-1 / sqrt(inputs of a unit): what `torch.nn.Conv2d` and `Linear` do.
     """
     generator = torch.Generator().manual_seed(seed)
-    with torch.device("meta"):  # draws no numbers
-        model = LeNet5()
-    model.to_empty(device="cpu")
+    model = empty_network().to_empty(device="cpu")
     for layer in (model.c1, model.c3, model.c5, model.f6, model.output):
         bound = 1 / math.sqrt(layer.weight[0].numel())
         for weight in layer.parameters():
