@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lenet_digits.training import drawing
-from lenet_digits.training.drawing import DIGITS, GLYPHS, draw_digits, draw_nondigits
+from lenet_digits.training.drawing import DIGITS, EXAMPLES, GLYPHS, draw_digits, draw_nondigits
 
 LOOKALIKES = set("CGIJLOQSTUZabcgijloqsz0123456789&^()/|")
 
@@ -95,6 +95,12 @@ def test_every_style_names_its_digit_and_stays_in_the_box():
         for stroke in strokes.split("|"):
             assert len(stroke.split()) >= 2, name
             assert all(point.fullmatch(word) for word in stroke.split()), name
+
+
+def test_the_shapes_of_the_examples_are_not_training_data():
+    assert {name[0] for name in EXAMPLES} == set("0123456789")
+    assert not set(EXAMPLES.values()) & {strokes for _, _, strokes in DIGITS}
+    assert all(weight > 0 for _, weight, _ in DIGITS)
 
 
 def test_the_styles_mnist_hardly_has_are_there():
