@@ -1,6 +1,6 @@
-"""Draws the pictures beside it, as a hand with a pen, a chalk or a mouse might, always the same.
+"""Draws the example pictures: digits as people write them with a pen, a chalk or a mouse.
 
-Those in `numbers` hold several digits. Run it to draw them anew:
+The pictures in `numbers` hold several digits. Each run draws the same pictures:
 python examples/make_pictures.py
 """
 
@@ -17,11 +17,12 @@ from lenet_digits.training.drawing import EXAMPLES, read_stroke
 FOLDER = Path(__file__).parent
 SHARP = 3  # pixels drawn for every pixel of the picture, each way
 
+
 def write(
     name: str, rng: np.random.Generator, *, page: tuple[int, int], box: tuple[float, ...],
     pen: float, slant: float = 0.08, turn: float = 2.0, pressure: float = 0.15,
 ) -> np.ndarray:  # fmt: skip
-    """How much ink lies on each pixel, (H, W) in [0, 1].
+    """Write a digit of ``glyphs.txt``: how much ink lies on each pixel, (H, W) in [0, 1].
 
     page: width and height in pixels. box: left, top, width and height of the digit, in pixels.
     pen: its width in pixels. turn: degrees. pressure: how unevenly the pen is pressed.
@@ -46,7 +47,7 @@ def write(
 
 
 def tremor(length: int, rng: np.random.Generator, size: float) -> np.ndarray:
-    """Smooth noise of two coordinates, (length, 2), as of a hand that is not quite steady."""
+    """Smooth noise of two coordinates, (length, 2): a hand is never quite steady."""
     knots = rng.normal(0, size, (max(4, length // 40), 2))
     return cv2.resize(knots, (2, length), interpolation=cv2.INTER_CUBIC)
 
@@ -54,7 +55,7 @@ def tremor(length: int, rng: np.random.Generator, size: float) -> np.ndarray:
 def grain(
     page: tuple[int, int], rng: np.random.Generator, size: float, *, soft: float
 ) -> np.ndarray:
-    """Paper, film or chalk grain: noise (H, W) of standard deviation ``size``."""
+    """The grain of paper, film or chalk: noise (H, W) of standard deviation ``size``."""
     noise = cv2.GaussianBlur(rng.normal(0, 1, (page[1], page[0])), (0, 0), soft)
     return size * noise / noise.std()
 
@@ -62,7 +63,7 @@ def grain(
 def ink_on(
     paper: np.ndarray | tuple[int, ...], ink: tuple[int, ...], mask: np.ndarray
 ) -> np.ndarray:
-    """Ink of a colour on paper, (H, W, 3) in 0..255, where the mask says so."""
+    """Ink on paper, (H, W, 3) in 0..255; the mask, (H, W), says how much of each pixel is ink."""
     return np.asarray(paper) * (1 - mask[..., None]) + np.asarray(ink) * mask[..., None]
 
 

@@ -1,4 +1,4 @@
-"""The notebook runs, and what it shows is what its code gave in a full run."""
+"""The notebook runs, and its stored outputs come from a full run of its code."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def heavy(notebook: dict) -> None:
         (heavy, "too large"),
     ],
 )
-def test_outputs_that_are_not_would_be_noticed(change, complaint):
+def test_other_outputs_would_be_noticed(change, complaint):
     notebook = copy.deepcopy(STORED)
     change(notebook)
     assert complaint in " ".join(problems(notebook))
