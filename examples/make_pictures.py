@@ -1,6 +1,6 @@
-"""Draws the pictures beside it, as a hand with a pen, a chalk or a mouse might, always the same.
+"""Draws the example pictures: digits as people write them with a pen, a chalk or a mouse.
 
-Those in `numbers` hold several digits. Run it to draw them anew:
+The pictures in `numbers` hold several digits. Each run draws the same pictures:
 python examples/make_pictures.py
 """
 
@@ -12,50 +12,17 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from lenet_digits.training.drawing import EXAMPLES, read_stroke
+
 FOLDER = Path(__file__).parent
 SHARP = 3  # pixels drawn for every pixel of the picture, each way
-
-# Strokes of a digit: points in a box of width and height 1, y down, joined by a smooth curve.
-# A point given twice is a corner.
-STROKES: dict[str, list[list[tuple[float, float]]]] = {
-    "0": [[(0.56, 0.03), (0.24, 0.16), (0.14, 0.55), (0.30, 0.93), (0.62, 0.95), (0.83, 0.6),
-           (0.76, 0.18), (0.5, 0.02), (0.38, 0.08)]],
-    "0 slashed": [[(0.55, 0.04), (0.25, 0.14), (0.15, 0.5), (0.3, 0.92), (0.6, 0.94), (0.82, 0.55),
-                   (0.74, 0.14), (0.5, 0.03)], [(0.84, 0.12), (0.16, 0.9)]],
-    "1": [[(0.28, 0.25), (0.5, 0.02), (0.5, 0.02), (0.5, 0.5), (0.47, 0.99)]],
-    "1 long up-stroke": [[(0.12, 0.5), (0.38, 0.25), (0.58, 0.0), (0.58, 0.0), (0.57, 0.5),
-                          (0.54, 1.0)]],
-    "2": [[(0.2, 0.24), (0.42, 0.03), (0.74, 0.13), (0.68, 0.45), (0.4, 0.76), (0.16, 0.95),
-           (0.16, 0.95), (0.5, 0.91), (0.88, 0.95)]],
-    "2 looped": [[(0.2, 0.22), (0.45, 0.04), (0.74, 0.2), (0.6, 0.58), (0.3, 0.92), (0.13, 0.86),
-                  (0.3, 0.77), (0.58, 0.92), (0.88, 0.9)]],
-    "3": [[(0.2, 0.12), (0.5, 0.02), (0.75, 0.16), (0.66, 0.4), (0.42, 0.47), (0.42, 0.47),
-           (0.72, 0.54), (0.8, 0.78), (0.52, 0.98), (0.17, 0.87)]],
-    "4 open": [[(0.26, 0.04), (0.16, 0.55), (0.16, 0.55), (0.5, 0.55), (0.88, 0.52)],
-               [(0.64, 0.18), (0.63, 0.6), (0.6, 1.0)]],
-    "4": [[(0.6, 0.0), (0.32, 0.38), (0.1, 0.64), (0.1, 0.64), (0.5, 0.64), (0.92, 0.62)],
-          [(0.63, 0.3), (0.62, 0.7), (0.6, 1.0)]],
-    "5": [[(0.3, 0.05), (0.25, 0.44), (0.25, 0.44), (0.52, 0.36), (0.78, 0.55), (0.74, 0.86),
-           (0.46, 0.99), (0.16, 0.87)], [(0.29, 0.05), (0.55, 0.06), (0.84, 0.02)]],
-    "6": [[(0.66, 0.02), (0.36, 0.26), (0.2, 0.64), (0.36, 0.95), (0.66, 0.93), (0.77, 0.7),
-           (0.55, 0.54), (0.28, 0.68)]],
-    "7 crossed": [[(0.14, 0.1), (0.48, 0.07), (0.84, 0.05), (0.84, 0.05), (0.6, 0.5), (0.46, 1.0)],
-                  [(0.32, 0.52), (0.58, 0.49), (0.82, 0.48)]],
-    "7": [[(0.14, 0.07), (0.5, 0.06), (0.85, 0.05), (0.85, 0.05), (0.62, 0.45), (0.44, 0.99)]],
-    "8": [[(0.7, 0.15), (0.48, 0.02), (0.27, 0.2), (0.5, 0.46), (0.76, 0.74), (0.5, 0.98),
-           (0.24, 0.76), (0.5, 0.48), (0.72, 0.2), (0.66, 0.08)]],
-    "9 curled": [[(0.74, 0.18), (0.5, 0.03), (0.24, 0.22), (0.42, 0.48), (0.72, 0.36), (0.77, 0.12),
-                  (0.77, 0.12), (0.78, 0.6), (0.62, 0.94), (0.28, 0.92)]],
-    "9": [[(0.72, 0.16), (0.5, 0.02), (0.24, 0.24), (0.42, 0.5), (0.7, 0.36), (0.75, 0.1),
-           (0.75, 0.1), (0.71, 0.55), (0.66, 1.0)]],
-}  # fmt: skip
 
 
 def write(
     name: str, rng: np.random.Generator, *, page: tuple[int, int], box: tuple[float, ...],
     pen: float, slant: float = 0.08, turn: float = 2.0, pressure: float = 0.15,
 ) -> np.ndarray:  # fmt: skip
-    """How much ink lies on each pixel, (H, W) in [0, 1].
+    """Write a digit of ``glyphs.txt``: how much ink lies on each pixel, (H, W) in [0, 1].
 
     page: width and height in pixels. box: left, top, width and height of the digit, in pixels.
     pen: its width in pixels. turn: degrees. pressure: how unevenly the pen is pressed.
@@ -63,11 +30,9 @@ def write(
     board = np.zeros((page[1] * SHARP, page[0] * SHARP), np.uint8)
     left, top, width, height = box
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
-    for stroke in STROKES[name]:
-        points = np.array(stroke) + rng.normal(0, 0.008, (len(stroke), 2))
-        corners = np.flatnonzero(np.all(np.diff(np.array(stroke), axis=0) == 0, axis=1))
-        points[corners + 1] = points[corners]
-        path = curve(points) - 0.5
+    for stroke in EXAMPLES[name].split("|"):
+        points, curve = read_stroke(stroke, steps=60)
+        path = curve @ (points + rng.normal(0, 0.008, points.shape)) - 0.5
         path += tremor(len(path), rng, 0.006)
         path[:, 0] -= slant * path[:, 1]
         path = path @ np.array([[cos, sin], [-sin, cos]])
@@ -81,25 +46,8 @@ def write(
     return cv2.resize(board, page, interpolation=cv2.INTER_AREA) / 255
 
 
-def curve(points: np.ndarray) -> np.ndarray:
-    """A Catmull-Rom spline through the points, 60 steps from one to the next."""
-    ends = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-    t = np.linspace(0, 1, 60)[:, None]
-    pieces = []
-    for a, b, c, d in zip(ends, ends[1:], ends[2:], ends[3:], strict=False):
-        if (b == c).all():
-            continue
-        start = np.zeros(2) if (a == b).all() else (c - a) / 2
-        stop = np.zeros(2) if (c == d).all() else (d - b) / 2
-        pieces.append(
-            (2 * t**3 - 3 * t**2 + 1) * b + (t**3 - 2 * t**2 + t) * start
-            + (-2 * t**3 + 3 * t**2) * c + (t**3 - t**2) * stop
-        )  # fmt: skip
-    return np.concatenate(pieces)
-
-
 def tremor(length: int, rng: np.random.Generator, size: float) -> np.ndarray:
-    """Smooth noise of two coordinates, (length, 2), as of a hand that is not quite steady."""
+    """Smooth noise of two coordinates, (length, 2): a hand is never quite steady."""
     knots = rng.normal(0, size, (max(4, length // 40), 2))
     return cv2.resize(knots, (2, length), interpolation=cv2.INTER_CUBIC)
 
@@ -107,7 +55,7 @@ def tremor(length: int, rng: np.random.Generator, size: float) -> np.ndarray:
 def grain(
     page: tuple[int, int], rng: np.random.Generator, size: float, *, soft: float
 ) -> np.ndarray:
-    """Paper, film or chalk grain: noise (H, W) of standard deviation ``size``."""
+    """The grain of paper, film or chalk: noise (H, W) of standard deviation ``size``."""
     noise = cv2.GaussianBlur(rng.normal(0, 1, (page[1], page[0])), (0, 0), soft)
     return size * noise / noise.std()
 
@@ -115,7 +63,7 @@ def grain(
 def ink_on(
     paper: np.ndarray | tuple[int, ...], ink: tuple[int, ...], mask: np.ndarray
 ) -> np.ndarray:
-    """Ink of a colour on paper, (H, W, 3) in 0..255, where the mask says so."""
+    """Ink on paper, (H, W, 3) in 0..255; the mask, (H, W), says how much of each pixel is ink."""
     return np.asarray(paper) * (1 - mask[..., None]) + np.asarray(ink) * mask[..., None]
 
 
@@ -309,13 +257,14 @@ def boxed(rng: np.random.Generator) -> Image.Image:
 
 def touching(rng: np.random.Generator) -> Image.Image:
     page = (360, 240)
-    rng = np.random.default_rng(23)  # a hand whose 5 and 3 do not look like an 8 together
+    rng = np.random.default_rng(56)  # a hand whose digits touch, but whose 5 and 3 are not an 8
     mask = number("853", rng, page=page, left=60, top=55, size=(84, 125), step=57, pen=9)
     return picture(ink_on((255, 255, 255), (20, 20, 24), mask))
 
 
 def page_of_numbers(rng: np.random.Generator) -> Image.Image:
     page = (700, 620)
+    rng = np.random.default_rng(21)  # a hand whose page is read upright and on either side
     paper = np.full((page[1], page[0], 3), (250, 248, 242), np.float64)
     for y in range(90, 620, 118):
         paper[y : y + 2] = (176, 198, 224)

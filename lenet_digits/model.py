@@ -1,4 +1,4 @@
-"""LeNet-5 in PyTorch: canvases in, logits out. Also saves and loads its weights.
+"""LeNet-5 in PyTorch, which turns canvases into logits; saves and loads its weights.
 
 Names follow LeCun, Bottou, Bengio and Haffner, "Gradient-Based Learning Applied to Document
 Recognition" (1998), section II.B: C1, C3, C5 are convolutions, F6 and OUTPUT fully connected.
@@ -42,11 +42,13 @@ from lenet_digits.storage.shipped import WEIGHTS_FILE, shipped_weights
 NUM_CLASSES = 10  # digits 0 to 9
 LAYERS = ("c1", "s2", "c3", "s4", "c5", "f6", "output")  # in the order of the forward pass
 NUM_FEATURES = 84  # units of F6
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # that weights may come in
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # types of stored weights
 METADATA = {"format": "pt"}  # of a safetensors file, as the Hub's own libraries write it
 
 CONFIG_FILE = "config.json"
-CONFIG: dict[str, Any] = {  # what the Hub keeps beside the weights: there is nothing to configure
+CONFIG: dict[
+    str, Any
+] = {  # the file that the Hub expects beside weights; nothing here can be configured
     "architectures": ["LeNet5"],
     "model_type": "lenet-5",
     "image_size": IMAGE_SIZE,
@@ -81,9 +83,9 @@ class TanhConv(nn.Conv2d):
 
 
 class TanhFullConv(nn.Conv2d):
-    """A convolution whose kernels are as large as its input, and its tanh.
+    """A convolution with kernels as large as its input, and its tanh.
 
-    It is a full connection then. As a matrix product it trains a quarter faster.
+    So it is a full connection, and a matrix product, which trains a quarter faster.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,11 +108,11 @@ class LeNet5(nn.Module):
     hook on ``c3`` sees what the paper calls C3.
 
     Attributes:
-        sees_nondigits: whether the weights learned what is not a digit, too. Without that, nobody
-            knows whether a picture is a digit: `Prediction.is_digit` is None. The attribute goes
-            with the weights into safetensors files and copies. It becomes False when
+        sees_nondigits: whether the weights also learned what is not a digit. If they did not,
+            they cannot tell whether a picture is a digit, and `Prediction.is_digit` is None.
+            Safetensors files and copies keep the attribute. It becomes False when
             `load_state_dict` loads the network or one of its layers, and when a layer is replaced.
-            It stays as it is when you change or train the numbers of a layer: set it yourself then.
+            Set it yourself after you change or train the weights.
     """
 
     __jit_unused_properties__ = ("sees_nondigits",)  # for TorchScript
@@ -129,7 +131,7 @@ class LeNet5(nn.Module):
 
     @property
     def sees_nondigits(self) -> bool:
-        """Whether all layers have weights that learned what is not a digit; see the class."""
+        """Whether the weights of all layers learned what is not a digit; see the class."""
         return all(getattr(layer, "sees_nondigits", False) for layer in self.children())
 
     @sees_nondigits.setter
@@ -138,10 +140,10 @@ class LeNet5(nn.Module):
             vars(layer)["sees_nondigits"] = value
 
     def forward(self, canvases: Tensor) -> Tensor:
-        """Logits: (N, 1, 28, 28) float32 in [0, 1], ink 1 on background 0, to (N, 10) float32.
+        """Canvases (N, 1, 28, 28) float32 in [0, 1], ink 1, to logits (N, 10) float32.
 
-        The softmax of the original's last layer belongs to prediction: cross-entropy expects
-        logits, and a softmax before it would leave the loss no lower than 1.461.
+        There is no softmax here: cross-entropy expects logits. Of probabilities, which are 1 at
+        most, it could not make the loss lower than 1.461.
         """
         # Channels last: 1.7 to 3.4 times faster on a CPU than the default memory format.
         x = canvases.contiguous(memory_format=torch.channels_last)
@@ -151,9 +153,9 @@ class LeNet5(nn.Module):
         return logits
 
     def logits(self, canvases: NDArray[Any]) -> Floats:
-        """The model's answers for arrays: (N, 28, 28) in [0, 1] to (N, 10) float32.
+        """The logits of canvases as arrays: (N, 28, 28) in [0, 1] to (N, 10) float32.
 
-        It computes no gradients. Raises ValueError where the model is on the device ``meta``.
+        It computes no gradients. Raises ValueError if the model is on the device ``meta``.
         """
         device, dtype = input_type(self)
         with torch.inference_mode():
@@ -161,9 +163,9 @@ class LeNet5(nn.Module):
         return np.asarray(logits.float().cpu())
 
     def activations(self, canvas: NDArray[Any]) -> dict[str, Floats]:
-        """What a forward hook on each layer sees for a canvas (28, 28), by the layer's name.
+        """The output of every layer for a canvas (28, 28), float32, by the layer's name.
 
-        They are c1 (6, 28, 28), s2 (6, 14, 14), c3 (16, 10, 10), s4 (16, 5, 5), c5 (120,),
+        The shapes are c1 (6, 28, 28), s2 (6, 14, 14), c3 (16, 10, 10), s4 (16, 5, 5), c5 (120,),
         f6 (84,) and output (10,).
         """
         seen: dict[str, Floats] = {}
@@ -196,9 +198,9 @@ class LeNet5(nn.Module):
         local_files_only: bool = False,
         timeout: float = TIMEOUT,
     ) -> LeNet5:
-        """The network with the weights of a repository on the Hub, in eval mode.
+        """Load the network from a repository on the Hub, in eval mode.
 
-        Strict: every tensor must be there, none other, all finite and of the right shape. Only
+        The file must hold LeNet-5's tensors and no others, all finite and of the right shape. Only
         safetensors are read, never a pickle.
 
         Args:
@@ -208,8 +210,8 @@ class LeNet5(nn.Module):
                 `lenet_digits.storage.hub.fetch`.
 
         Raises:
-            HubError: the Hub did not deliver the file.
-            WeightsError: it is not LeNet-5's; the message names every tensor that is wrong.
+            HubError: the Hub did not send the file.
+            WeightsError: the file does not hold LeNet-5's weights; the message says what is wrong.
         """
         origin = str(pretrained_model_name_or_path)
         if exists(origin):
@@ -234,9 +236,9 @@ class LeNet5(nn.Module):
         )
 
     def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
-        """Write ``model.safetensors`` and ``config.json`` into a folder, made if need be.
+        """Write ``model.safetensors`` and ``config.json`` into a folder, which is made if need be.
 
-        Each appears whole or not at all. Raises OSError where they cannot be written.
+        Each file appears whole or not at all. Raises OSError if a file cannot be written.
         """
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
@@ -251,9 +253,9 @@ class LeNet5(nn.Module):
         private: bool | None = None,
         token: str | bool | None = None,
     ) -> str:
-        """Upload the weights, with a short model card, to the Hub; returns the commit's hash.
+        """Upload the weights with a short model card to the Hub; returns the commit's hash.
 
-        ``lenet-digits push`` uploads the shipped weights with all that is known of them instead.
+        To upload the shipped weights with their figures, use ``lenet-digits push`` instead.
 
         Raises:
             HubError: the Hub cannot be reached or refuses; the message says why.
@@ -265,11 +267,11 @@ class LeNet5(nn.Module):
 
 
 def _forget_nondigits(layer: nn.Module, _: Any) -> None:
-    vars(layer)["sees_nondigits"] = False  # nothing is known about the new tensors
+    vars(layer)["sees_nondigits"] = False  # nobody knows what the new weights learned
 
 
 def preprocess(image: ImageInput, *, method: str = "mnist") -> Tensor:
-    """Any picture as the network wants it: (1, 1, 28, 28) float32 in [0, 1], ink 1 on 0.
+    """Turn a picture into the network's input: (1, 1, 28, 28) float32 in [0, 1], ink 1 on 0.
 
     Arguments and errors are those of `canvas_steps`.
     """
@@ -283,8 +285,8 @@ def save_weights(model: LeNet5, path: str | PathLike[str]) -> str:
     file. Only a safetensors file keeps `LeNet5.sees_nondigits`.
 
     Raises:
-        WeightsError: the tensors are not LeNet-5's, or not all finite, so that no file of them
-            could be loaded: a layer was pruned, parametrized or replaced.
+        WeightsError: the weights are not LeNet-5's or not all finite, so that nobody could load
+            the file. For example, a layer was pruned, parametrized or replaced.
         OSError: the file cannot be written.
     """
     if Path(path).suffix in (".pth", ".pt"):
@@ -303,12 +305,12 @@ def load_model(
     device: str | torch.device | None = None,
     timeout: float = TIMEOUT,
 ) -> LeNet5:
-    """LeNet-5 with its weights, ready to predict (eval mode, float32).
+    """Load LeNet-5 with weights, ready to predict (eval mode, float32).
 
     Args:
         source: None for the weights shipped with the package, checked by SHA-256. Or the path of
             a safetensors file, or of a plain state dict (``.pth``) as ``torch.save`` writes it;
-            its layers may have other names if their shapes are LeNet-5's. Or "owner/name" or
+            there, layers may have other names if their shapes are LeNet-5's. Or "owner/name" or
             "owner/name@revision" on the Hugging Face Hub, where only a safetensors file with
             exactly LeNet-5's names and shapes is accepted; see `LeNet5.from_pretrained`.
         device: where to put the model; the CPU by default.
@@ -317,7 +319,7 @@ def load_model(
     Raises:
         WeightsError: the file does not hold LeNet-5's weights; the message says why.
         FileNotFoundError: there is no such file.
-        HubError: the Hub did not deliver it.
+        HubError: the Hub did not send it.
         ValueError: torch cannot use the device here.
     """
     place = usable_device(device)
@@ -338,7 +340,7 @@ def load_model(
 
 
 def usable_device(name: str | torch.device | None) -> torch.device:
-    """The device of that name, the CPU for None; ValueError where torch cannot use it here."""
+    """The device of that name, the CPU for None. Raises ValueError if torch cannot use it here."""
     try:
         device = torch.device("cpu" if name is None else name)
         torch.empty(0, device=device)
@@ -349,9 +351,9 @@ def usable_device(name: str | torch.device | None) -> torch.device:
 
 
 def input_type(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Where a model wants its canvases, and in which type of numbers: as its first weights are.
+    """The device and the type of numbers that a model expects: those of its first weights.
 
-    Raises ValueError where the model is on the device ``meta``, which holds no numbers.
+    Raises ValueError if the model is on the device ``meta``, which holds no numbers.
     """
     for weight in model.parameters():
         if weight.is_meta:
@@ -362,9 +364,9 @@ def input_type(model: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 
 def tensors_of(model: LeNet5) -> dict[str, Tensor]:
-    """The weights by name, as files have them: on the CPU, one after the other in memory.
+    """The weights by name, on the CPU and contiguous, as files need them.
 
-    Raises WeightsError where `load_model` would refuse them.
+    Raises WeightsError if `load_model` would refuse them.
     """
     state = model.state_dict()
     _check(state, "The model cannot be saved: it")
@@ -378,7 +380,7 @@ def safetensors_of(model: LeNet5) -> bytes:
 
 
 def parse_weights(content: bytes, origin: str) -> dict[str, Tensor]:
-    """The tensors in a safetensors file; WeightsError, naming its origin, where it is none."""
+    """The tensors in a safetensors file. Raises WeightsError, with the file's origin."""
     try:
         return load_safetensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -386,14 +388,12 @@ def parse_weights(content: bytes, origin: str) -> dict[str, Tensor]:
 
 
 def with_weights(tensors: Mapping[str, Tensor], origin: str, *, nondigits: bool = False) -> LeNet5:
-    """LeNet-5 with these weights, in eval mode, on the CPU; `nondigits` is its `sees_nondigits`.
+    """LeNet-5 with these weights as float32 on the CPU, in eval mode.
 
-    Strict: every tensor must be there, none other, all finite and of the right shape; they become
-    float32. WeightsError otherwise, naming the origin and what is wrong.
+    Raises WeightsError, with the origin, if they are not exactly LeNet-5's tensors, all finite.
     """
     _check(tensors, origin)
-    with torch.device("meta"):  # no numbers: they would be drawn from the caller's generator
-        model = LeNet5()
+    model = empty_network()
     model.load_state_dict(
         {name: _float32(tensor).clone() for name, tensor in tensors.items()}, assign=True
     )
@@ -401,23 +401,26 @@ def with_weights(tensors: Mapping[str, Tensor], origin: str, *, nondigits: bool 
     return model.eval()
 
 
-def _check(tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Raise WeightsError, naming the origin, where tensors are not exactly LeNet-5's."""
+def empty_network() -> LeNet5:
+    """LeNet-5 on the device ``meta``. Making it draws nothing from the process's generator."""
     with torch.device("meta"):
-        wanted = LeNet5().state_dict()
-    faults = list(_faults(tensors, wanted))
+        return LeNet5()
+
+
+def _check(tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Raises WeightsError, with the origin, if the tensors are not exactly LeNet-5's."""
+    faults = list(_faults(tensors, empty_network().state_dict()))
     if faults:
         more = f", and {len(faults) - 4} more faults" if len(faults) > 4 else ""
         raise WeightsError(f"{origin} {'; '.join(faults[:4])}{more}.")
 
 
 def _renamed(found: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors under LeNet-5's names, where they have others but its shapes, in any order."""
-    with torch.device("meta"):
-        wanted = LeNet5().state_dict()
+    """The tensors under LeNet-5's names, if they have LeNet-5's shapes under other names."""
+    wanted = empty_network().state_dict()
     if set(found) == set(wanted) or len(found) != len(wanted):
         return found
-    # No two of LeNet-5's tensors share a shape: it tells which is which.
+    # No two of LeNet-5's tensors have the same shape, so a shape tells which one it is.
     names = {tensor.shape: name for name, tensor in wanted.items()}
     return {names.get(tensor.shape, name): tensor for name, tensor in found.items()}
 

@@ -1,4 +1,4 @@
-"""Reads ``.pth`` files: plain state dicts, checked to hold tensors and nothing else."""
+"""Reads ``.pth`` files after a check that they hold tensors by name and nothing else."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import Tensor
 
 from lenet_digits.storage.files import MAX_BYTES, WeightsError
 
-# All that the pickle of a state dict names, as `torch.save` writes it.
+# What the pickle of a state dict may name: what `torch.save` writes.
 _TENSORS = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage"
 )
-_NAMES = re.compile("STRING|UNICODE|GLOBAL")  # opcodes
+_NAMES = re.compile("STRING|UNICODE|GLOBAL")  # opcodes that put a name on the stack
+MOST_TUPLES = 1000  # in a pickle; one of LeNet-5's weights has fewer than 100
 
 
 def parse_pth(content: bytes, origin: str) -> Mapping[str, Tensor]:
@@ -43,10 +44,10 @@ def parse_pth(content: bytes, origin: str) -> Mapping[str, Tensor]:
 
 
 def _plain(content: bytes) -> io.BytesIO:
-    """A ``.pth`` file that is safe to give to torch. Raises ValueError or zipfile's errors.
+    """The file in a form that is safe to give to torch. Raises ValueError or zipfile's errors.
 
-    With ``weights_only`` torch does not run code, but a kilobyte of pickle can still make it fill
-    the memory or calculate for ever. So the pickle may name tensors and nothing else.
+    With ``weights_only`` torch runs no code, but a kilobyte of pickle can still make it fill the
+    memory or run for ever. So the pickle may name tensors and nothing else.
     """
     plain = io.BytesIO(content)
     if not zipfile.is_zipfile(plain):  # torch before 1.6 wrote five pickles and then the numbers
@@ -55,7 +56,7 @@ def _plain(content: bytes) -> io.BytesIO:
             _check_pickle(plain)
         plain.seek(0)
         return plain
-    # Written again, so that torch reads exactly what was checked here, and no more bytes than that.
+    # A new archive, so that torch reads the bytes that were checked here and no others.
     plain = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as given, zipfile.ZipFile(plain, "w") as anew:
         if sum(entry.file_size for entry in given.infolist()) > MAX_BYTES:
@@ -71,7 +72,7 @@ def _plain(content: bytes) -> io.BytesIO:
 
 def _check_pickle(file: io.BytesIO) -> None:
     """Read a pickle without running it. Raises ValueError if it holds more than tensors by name."""
-    names = set[object]()  # memoised strings and globals: all that may be used again
+    names = set[object]()  # memoised strings and globals: only these may be used again
     tuples, latest = 0, ""
     for opcode, argument, _ in pickletools.genops(file):
         name = opcode.name
@@ -83,6 +84,6 @@ def _check_pickle(file: io.BytesIO) -> None:
         # A dict key made of nested tuples that share parts takes exponential time to hash, and a
         # deeply nested one overflows the stack.
         again = name.endswith("GET") and argument not in names
-        if again or name in ("DUP", "MEMOIZE") or tuples > 1000:
+        if again or name in ("DUP", "MEMOIZE") or tuples > MOST_TUPLES:
             raise ValueError("it is more intricate than weights are")
         latest = name

@@ -1,8 +1,8 @@
 """Stores what the shipped weights answer today: `python -m tests.golden` writes data/golden.npz.
 
-Two things are kept apart. Canvases with their logits, compared tightly: where they differ, the
-network or its weights changed. Pictures with their canvases, compared loosely: where they differ,
-preprocessing or a library under it changed.
+There are canvases with their logits, compared tightly: if they differ, the network or its weights
+have changed. And there are pictures with their canvases, compared loosely: if they differ, the
+preprocessing or a library that it uses has changed.
 """
 
 from __future__ import annotations

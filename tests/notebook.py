@@ -1,8 +1,8 @@
 """Runs examples/lenet5.ipynb in full and stores its outputs: `python -m tests.notebook`.
 
-The run takes a minute or two. It needs the `test` extra and MNIST, which it downloads where
-`LENET_DIGITS_DATA` does not name a folder that has it. Run it after each change of the notebook, of
-the shipped weights or of a figure, and look at the result.
+The run takes a minute or two. It needs the `test` extra. It downloads MNIST, unless the variable
+`LENET_DIGITS_DATA` names a folder that has it. Run it after each change of the notebook, the
+shipped weights, the example pictures or a figure, and look at the result.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ TRAINING_DIGITS = 60_000  # of the full run
 FULL_RUN = "60,000 training digits, 10,000 test digits"  # what a full run prints
 MOST_BYTES = 500_000  # of the notebook with its outputs
 COLOURS = 64  # of a stored figure
-SECONDS = 1800  # for one cell
-# Folders that only the machine of the run has.
+SECONDS = 1800  # for one cell, and for the kernel to start; a busy machine takes its time
+# The path of a folder that only the machine of the run has.
 PATH = re.compile(r"(?<![\w.:/])/(?:home|root|Users|tmp|work|mnt|opt|usr|var)/|[A-Z]:\\\\")
 
 
@@ -50,10 +50,10 @@ def code_sha256(notebook: dict[str, Any]) -> str:
 
 
 def run(notebook: dict[str, Any], *, data: Path | None = None) -> dict[str, Any]:
-    """The notebook with the outputs of a fresh run, which uses the MNIST in ``data``.
+    """Run the notebook, with the MNIST in ``data``, and return it with its new outputs.
 
-    The run has this lenet_digits, and nothing of the user's own settings of IPython.
-    Raises nbclient.exceptions.CellExecutionError where a cell fails.
+    The run uses this lenet_digits and ignores the user's settings of IPython.
+    Raises nbclient.exceptions.CellExecutionError if a cell fails.
     """
     import nbformat
     from nbclient import NotebookClient
@@ -69,8 +69,8 @@ def run(notebook: dict[str, Any], *, data: Path | None = None) -> dict[str, Any]
             nbformat.reads(json.dumps(notebook), as_version=4),
             kernel_name="python3",
             timeout=SECONDS,
-            startup_timeout=SECONDS,  # a busy machine takes its time
-            iopub_timeout=60,  # seconds for an output: after them it would be lost in silence
+            startup_timeout=SECONDS,
+            iopub_timeout=60,  # seconds to wait for an output, which is then lost without a word
             record_timing=False,
             resources={"metadata": {"path": str(NOTEBOOK.parent)}},
         )

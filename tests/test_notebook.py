@@ -1,4 +1,4 @@
-"""The notebook runs, and what it shows is what its code gave in a full run."""
+"""The notebook runs, and its stored outputs come from a full run of its code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shown(cell: dict) -> list[str]:
     return [min(output.get("data", {"text": ""})) for output in cell["outputs"]]
 
 
-def test_the_stored_outputs_are_those_of_this_code_these_weights_and_all_digits() -> None:
+def test_the_stored_outputs_are_those_of_this_code_these_weights_and_all_digits():
     assert problems(STORED) == [], "run python -m tests.notebook"
 
 
@@ -82,13 +82,13 @@ def heavy(notebook: dict) -> None:
         (heavy, "too large"),
     ],
 )
-def test_outputs_that_are_not_would_be_noticed(change, complaint: str) -> None:
+def test_other_outputs_would_be_noticed(change, complaint):
     notebook = copy.deepcopy(STORED)
     change(notebook)
     assert complaint in " ".join(problems(notebook))
 
 
-def test_it_runs_on_a_small_sample_and_shows_the_same_kinds_of_things() -> None:
+def test_it_runs_on_a_small_sample_and_shows_the_same_kinds_of_things():
     pytest.importorskip("nbclient", reason='needs pip install ".[test]"')
     with others_litter():
         fresh = run(STORED, data=DATA)
@@ -97,7 +97,7 @@ def test_it_runs_on_a_small_sample_and_shows_the_same_kinds_of_things() -> None:
         assert shown(cell) == shown(stored), "".join(cell["source"])
 
 
-def test_a_cell_that_fails_fails_the_run() -> None:
+def test_a_cell_that_fails_fails_the_run():
     errors = pytest.importorskip("nbclient.exceptions", reason='needs pip install ".[test]"')
     broken = copy.deepcopy(STORED)
     broken["cells"] = code_of(broken)[:1]

@@ -1,7 +1,8 @@
 """Distorts batches of canvases at random, on any device.
 
-Canvases are (N, 1, 28, 28) float32 in [0, 1] throughout. Every random number comes from the
-generator given, on whose device the canvases must be, so a resumed run draws the same ones.
+Canvases are (N, 1, 28, 28) float32 in [0, 1], on the device of the generator given. Every random
+number comes from that generator, so a resumed run draws the same ones. The limits below were set
+by hand.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 ROTATION = 14.0  # degrees, at most, either way
-SCALE = 0.14  # share of the size, at most, up or down, each axis for itself
+SCALE = 0.14  # share of the size, at most, larger or smaller, for each axis
 SHEAR = 0.2  # horizontal pixels per vertical pixel, at most
 SHIFT = 2.0  # pixels, at most, each axis
 ELASTIC = 0.7  # pixels, standard deviation of the smooth random field
 ELASTIC_CELLS = 5  # random displacements a side, upsampled to the whole canvas
-PEN = 0.6  # share, at most, of a stroke's way to one pixel thicker or thinner on each side
-SPOIL_PERIOD = 32  # each way of spoiling takes one canvas in so many
+PEN = 0.6  # pixels, at most, that a stroke becomes thicker or thinner on each side
+SPOIL_PERIOD = 32  # each way to spoil canvases takes one canvas of this many
 
 
 def distort(canvases: Tensor, *, generator: Generator, strength: float = 1.0) -> Tensor:
-    """Vary canvases as hands, pens and cameras do: `warp`, `change_pen`, `spoil`.
+    """Change canvases as hands, pens and cameras do: `warp`, `change_pen`, `spoil`.
 
-    ``strength`` scales every limit above; at 0 the canvases come back as they are.
+    ``strength`` scales every limit above; with 0 the canvases do not change.
     """
     if not strength:
         return canvases
@@ -87,8 +88,8 @@ def _extreme(canvases: Tensor, choose: Callable[[Tensor, Tensor], Tensor]) -> Te
 
 
 def spoil(canvases: Tensor, *, generator: Generator, strength: float = 1.0) -> Tensor:
-    """Spoil some canvases: with noise, specks, blur, a line or zigzag, an inverted band, haze, a
-    pen so fat that loops close, or as an outline of their strokes.
+    """Spoil some canvases: with noise, specks, blur, a line or zigzag, an inverted band, haze or
+    strokes so thick that loops close, or by drawing only the outline of their strokes.
 
     Each way takes one canvas in `SPOIL_PERIOD`, at fixed places, so no shape depends on chance.
     """

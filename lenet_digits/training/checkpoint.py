@@ -1,6 +1,6 @@
-"""The directory of a training run: its checkpoint, written whole after every epoch.
+"""Keeps the checkpoint of a training run in the run's directory.
 
-Nothing half-written ever has the name of a finished file.
+A file has its name only when it is complete: a run that is killed leaves nothing half-written.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
 class TrainingError(RuntimeError):
-    """A run that cannot start, go on or be trusted."""
+    """A training run cannot start or cannot continue; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that a run needs to go on."""
+    """All that a run needs to continue."""
 
-    identity: dict[str, Any]  # what makes it this run: recipe, seed, data; the same when resumed
-    epochs: list[dict[str, Any]]  # the record of each finished epoch
-    tensors: dict[str, Tensor]  # weights, state of the optimisers and of the random generator
+    identity: dict[str, Any]  # recipe, seed, data: a resumed run must have the same
+    epochs: list[dict[str, Any]]  # the fields of each `EpochRecord`
+    tensors: dict[str, Tensor]  # of the weights, the optimisers and the random generator
 
     @property
     def sha256(self) -> str:
-        """Of the content: safetensors itself does not notice a flipped bit."""
+        """The SHA-256 of the content. It shows a changed bit, which safetensors does not notice."""
         story = {"identity": self.identity, "epochs": self.epochs}
         content = hashlib.sha256(json.dumps(story, sort_keys=True).encode())
         for name in sorted(self.tensors):
@@ -47,19 +47,19 @@ class Checkpoint:
 
 
 class RunFolder:
-    """The directory of one run. It notices when another run writes to it."""
+    """The directory of one run. It notices if another run writes to it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.written: bytes | None = None  # the checkpoint file as this run last saw it
+        self.last_seen: bytes | None = None  # the checkpoint file as this run wrote or read it
 
     def open(
         self, identity: dict[str, Any], restore: Callable[[Checkpoint], None], *, resume: bool
     ) -> None:
-        """Give the checkpoint to `restore`, or make sure that a new run overwrites nothing.
+        """Make the directory ready: call `restore` with its checkpoint, if it has one.
 
-        Raises TrainingError: there is a run and `resume` is False; it is another run; it is
-        damaged; or the directory cannot be written.
+        Raises TrainingError: the directory holds a run and `resume` is False, a run of another
+        identity, a damaged run, or finished files without a run; or it cannot be written.
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -70,31 +70,31 @@ class RunFolder:
                     raise TrainingError(
                         f"{self.path} holds {name} but no run to resume. Name another directory."
                     )
-            self._sweep()
+            self._remove_partial_files()
             return
         if not resume:
             raise TrainingError(
                 f"{self.path} holds a run already. Resume it (--resume), or name another directory."
             )
         try:
-            self.written = path.read_bytes()
+            self.last_seen = path.read_bytes()
             with safe_open(path, framework="pt") as file:
                 story = json.loads(file.metadata()["run"])
-                # Copied out of the mapped file, which Windows could not replace while it is mapped.
+                # A copy: Windows cannot replace a file that is mapped into memory.
                 tensors = {n: file.get_tensor(n).clone() for n in file.keys()}  # noqa: SIM118
             sha256 = story.pop("sha256")
             checkpoint = Checkpoint(**story, tensors=tensors)
             if checkpoint.sha256 != sha256:
                 raise ValueError("its SHA-256 differs")
-            found = checkpoint.identity
-            differing = [key for key in found if found[key] != identity.get(key)]
+            stored = checkpoint.identity
+            differing = [key for key in stored if stored[key] != identity.get(key)]
             if differing:
                 raise TrainingError(
                     f"The run in {self.path} has another {' and '.join(differing)} than this one. "
-                    "Resume it with what it began with, or name another directory."
+                    "Resume it with the options that it began with, or name another directory."
                 )
             restore(checkpoint)
-            self._sweep()
+            self._remove_partial_files()
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
             if isinstance(error, TrainingError):
                 raise
@@ -104,7 +104,7 @@ class RunFolder:
             ) from error
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint. Raises TrainingError if another run has written there meanwhile."""
+        """Write the checkpoint. Raises TrainingError if another run has written there since."""
         story = {
             "identity": checkpoint.identity,
             "epochs": checkpoint.epochs,
@@ -113,16 +113,15 @@ class RunFolder:
         content = save_safetensors(checkpoint.tensors, metadata={"run": json.dumps(story)})
         path = self.path / CHECKPOINT_FILE
         with writing(self.path):
-            if (path.read_bytes() if path.exists() else None) != self.written:
+            if (path.read_bytes() if path.exists() else None) != self.last_seen:
                 raise TrainingError(
-                    f"Another run has written to {self.path} meanwhile. Give each run its own "
-                    "directory."
+                    f"Another run has written to {self.path}. Give each run its own directory."
                 )
             write_atomically(path, content)
-        self.written = content
+        self.last_seen = content
 
-    def _sweep(self) -> None:
-        """Remove what a run left half-written when it was killed."""
+    def _remove_partial_files(self) -> None:
+        """Remove the files that a killed run was writing; `written_atomically` gave their names."""
         for name in (CHECKPOINT_FILE, WEIGHTS_FILE, METRICS_FILE):
             for partial in self.path.glob(f".{name}.{'[0-9a-f]' * 8}"):
                 with suppress(OSError):
@@ -136,6 +135,6 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise TrainingError(
-            f"The run cannot be written to {folder}: {error.strerror}. The files already there are "
-            "whole. Remove the cause, then resume."
+            f"The run cannot be written to {folder}: {error.strerror}. The files there are "
+            "complete. Remove the cause, then resume the run."
         ) from error

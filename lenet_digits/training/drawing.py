@@ -1,6 +1,7 @@
-"""Draws digits the way people do, and things that are not digits, from the strokes in glyphs.txt.
+"""Draws digits as people write them, and other things, from the strokes in ``glyphs.txt``.
 
-They are training data for styles that MNIST hardly has, framed as MNIST is.
+The drawings are training data in styles that MNIST hardly has, framed as MNIST's digits are. The
+weights of the styles and the sizes of all random changes were set by hand.
 """
 
 from __future__ import annotations
@@ -15,31 +16,42 @@ from lenet_digits.reading.framing import frame
 
 INK_SIZE = 100  # pixels a side on the drawing board: five for each of the 20 that a digit gets
 BOARD_SIZE = 112  # pixels a side, with a margin around the ink
-CURVE_STEPS = 8  # straight pieces from one point of a stroke to the next
+CURVE_STEPS = 8  # straight lines from one point of a stroke to the next
 SUBPIXEL_BITS = 4  # OpenCV takes coordinates in 1/16 pixel
 PEN_WIDTH = 2.1  # pixels at 28x28, median; MNIST's is 2.0
 PEN_WIDTHS = (1.0, 4.0)  # pixels at 28x28, hairline to marker
-# Of all non-digits: glyphs, inventions, numbers, scribbles, textures.
+# Shares of the non-digits: glyphs, inventions, numbers, scribbles, textures.
 NONDIGIT_SHARES = (0.58, 0.2, 0.06, 0.09, 0.07)
 
 
-def _read_glyphs() -> tuple[list[tuple[str, float, str]], list[tuple[str, str]]]:
-    """The digits (name, weight, strokes) and the other glyphs (name, strokes) of ``glyphs.txt``."""
+Style = tuple[str, float, str]  # name, weight, strokes
+
+
+def _read_glyphs() -> tuple[list[Style], list[Style], dict[str, str]]:
+    """What ``glyphs.txt`` holds: digits, other glyphs, and the strokes of the example digits."""
     text = Path(__file__).with_name("glyphs.txt").read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-    digits = [(name, float(weight), strokes) for name, weight, strokes in rows if name[0].isdigit()]
-    others = [(name, strokes) for name, _, strokes in rows if not name[0].isdigit()]
-    return digits, others
+    digits, others, examples = [], [], {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        name, weight, strokes = line.split("\t")
+        if not name[0].isdigit():
+            others.append((name, float(weight), strokes))
+        elif float(weight):
+            digits.append((name, float(weight), strokes))
+        else:
+            examples[name] = strokes
+    return digits, others, examples
 
 
-DIGITS, GLYPHS = _read_glyphs()
+DIGITS, GLYPHS, EXAMPLES = _read_glyphs()
 
 
 def draw_digits(count: int, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw ``count`` digits, each of the ten as often as the others, in random order.
+    """Draw ``count`` digits in random order, each of the ten equally often.
 
-    Returns canvases, (count, 28, 28) uint8, and labels, (count,) int64. The same generator state
-    draws the same digits.
+    Returns canvases, (count, 28, 28) uint8, and labels, (count,) int64. The same state of the
+    generator draws the same digits.
     """
     labels = rng.permutation(np.arange(count) % 10)
     canvases = np.zeros((count, 28, 28), np.uint8)
@@ -54,10 +66,10 @@ def draw_digits(count: int, *, rng: np.random.Generator) -> tuple[np.ndarray, np
 
 
 def draw_nondigits(count: int, *, rng: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` things that nobody would read as one digit, (count, 28, 28) uint8.
+    """Draw ``count`` things that nobody would read as one digit: (count, 28, 28) uint8.
 
-    Letters and signs, invented characters, several digits side by side, scribbles, blobs and
-    textures. Whatever passes for a digit in some hand is left out, lest it teach a network to
+    They are letters and signs, invented characters, several digits side by side, scribbles and
+    textures. Letters that look like a digit are left out: with them, a network would learn to
     refuse real digits.
     """
     kinds = (_draw_glyph, _draw_invention, _draw_number, _draw_scribble, _draw_texture)
@@ -68,13 +80,13 @@ def draw_nondigits(count: int, *, rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_glyph(rng: np.random.Generator) -> np.ndarray:
-    return _draw(GLYPHS[rng.integers(len(GLYPHS))][1], 1, rng)
+    return _draw(GLYPHS[rng.integers(len(GLYPHS))][2], 1, rng)
 
 
 def _draw_invention(rng: np.random.Generator) -> np.ndarray:
-    """A character of no script: lines between points of a grid, or strokes of other glyphs."""
+    """An invented character: lines between points of a grid, or strokes of other glyphs."""
     if rng.random() < 0.5:
-        glyphs = [GLYPHS[i][1].split("|") for i in rng.integers(len(GLYPHS), size=3)]
+        glyphs = [GLYPHS[i][2].split("|") for i in rng.integers(len(GLYPHS), size=3)]
         return _draw("|".join(strokes[rng.integers(len(strokes))] for strokes in glyphs), 1, rng)
     points = rng.integers(0, 4, (rng.integers(5, 9), 2, 2)) * 32 + 1
     return _draw(" | ".join(f"{a:02}{b:02} {c:02}{d:02}" for (a, b), (c, d) in points), 1, rng)
@@ -103,7 +115,7 @@ def _draw_scribble(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw_texture(rng: np.random.Generator) -> np.ndarray:
-    """Noise from coarse to fine, cut off at some level inside some oval: blobs, clouds, dust."""
+    """Coarse or fine noise, cut off at a random level inside an oval: blobs, clouds, dust."""
     cells = int(np.exp(rng.uniform(np.log(3), np.log(29))))
     noise = rng.random((cells, cells), np.float32)
     field = cv2.resize(noise, (BOARD_SIZE, BOARD_SIZE), interpolation=cv2.INTER_CUBIC)
@@ -115,16 +127,17 @@ def _draw_texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def _draw(strokes: str, count: int, rng: np.random.Generator) -> np.ndarray:
-    """One figure, ``count`` times: (count, 28, 28) uint8."""
+    """Draw one glyph ``count`` times, each time differently: (count, 28, 28) uint8."""
     return _ink(_distort(_trace(strokes, count, rng), rng), rng)
 
 
 @lru_cache(maxsize=512)
-def _parse(stroke: str) -> tuple[np.ndarray, np.ndarray]:
-    """One stroke's points, (P, 2) in the unit box, and its curve, (T, P).
+def read_stroke(stroke: str, steps: int = CURVE_STEPS) -> tuple[np.ndarray, np.ndarray]:
+    """Read a stroke as ``glyphs.txt`` writes it: "6004 3012! 1850" is three points, with a corner.
 
-    The path is curve @ points: a cubic Hermite spline with Catmull and Rom's tangents, which
-    vanish at ends and corners.
+    Returns its points, (P, 2) float64 in a box of 1 by 1 with y down, and its curve, (T, P). The
+    stroke's path is ``curve @ points``, with that many steps from one point to the next. It is a
+    cubic Hermite spline with Catmull and Rom's tangents, which are 0 at ends and corners.
     """
     words = stroke.split()
     points = np.array([(int(word[:2]), int(word[2:4])) for word in words]) / 100
@@ -135,7 +148,7 @@ def _parse(stroke: str) -> tuple[np.ndarray, np.ndarray]:
     inner = np.flatnonzero(smooth)
     tangents[inner, inner + 1], tangents[inner, inner - 1] = 0.5, -0.5
     values = np.eye(count)
-    t = np.arange(CURVE_STEPS)[:, None] / CURVE_STEPS
+    t = np.arange(steps)[:, None] / steps
     pieces = [
         (1 + 2 * t) * (1 - t) ** 2 * values[i]
         + t * (1 - t) ** 2 * tangents[i]
@@ -147,11 +160,11 @@ def _parse(stroke: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _trace(strokes: str, count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Follow a style's strokes ``count`` times, no two alike: one path (count, T, 2) a stroke."""
+    """Follow a glyph's strokes ``count`` times: a path (count, T, 2) for each stroke."""
     paths = []
     carelessness = rng.gamma(4, 1 / 4, (count, 1, 1))  # mean 1, one hand in ten above 1.7
     for stroke in strokes.split("|"):
-        points, curve = _parse(stroke)
+        points, curve = read_stroke(stroke)
         moved = points + rng.normal(0, 0.028, (count, *points.shape)) * carelessness
         centre = moved.mean(axis=1, keepdims=True)
         moved = centre + (moved - centre) * rng.normal(1, 0.06, (count, 1, 1))
@@ -163,13 +176,13 @@ def _trace(strokes: str, count: int, rng: np.random.Generator) -> list[np.ndarra
 
 
 def _distort(paths: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """Bend, narrow, slant and turn all strokes of a figure together, as a hand would."""
+    """Bend, narrow, slant and turn all strokes of a glyph together, as a hand does."""
     count = len(paths[0])
     path = np.concatenate(paths, axis=1) - 0.5
     phase = rng.uniform(0, 2 * np.pi, (count, 1, 2))
     swing = rng.normal(0, 0.04, (count, 1, 2))
     path += swing * np.sin(rng.uniform(2, 7, (count, 1, 2)) * path[..., ::-1] + phase)
-    path[..., 1] += rng.normal(0, 0.25, (count, 1)) * (path[..., 1] ** 2)  # a bigger top or foot
+    path[..., 1] += rng.normal(0, 0.25, (count, 1)) * (path[..., 1] ** 2)  # a larger top or foot
     narrowing = np.exp(rng.normal(-0.03, 0.2, (count, 1)))
     slant = rng.normal(0.12, 0.2, (count, 1))
     angle = np.radians(rng.normal(0, 6, (count, 1)))
@@ -184,7 +197,7 @@ def _distort(paths: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarr
 def _ink(
     paths: list[np.ndarray], rng: np.random.Generator, *, pen_width: float = PEN_WIDTH
 ) -> np.ndarray:
-    """Draw figures, paths (count, T, 2) of any size, with pens of any width: (count, 28, 28)."""
+    """Draw paths (count, T, 2) of any size with pens of random widths: (count, 28, 28) uint8."""
     count = len(paths[0])
     canvases = np.zeros((count, 28, 28), np.uint8)
     everything = np.concatenate(paths, axis=1)

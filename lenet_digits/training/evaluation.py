@@ -1,4 +1,4 @@
-"""How well a model reads: accuracy, confusion, and how far its probabilities can be believed.
+"""Measures how well a model reads: accuracy, confusion, and whether its probabilities are true.
 
 Calibration follows C. Guo, G. Pleiss, Y. Sun and K. Weinberger, "On Calibration of Modern Neural
 Networks" (2017).
@@ -22,12 +22,12 @@ from lenet_digits.reading.network import Network
 from lenet_digits.training.mnist import Digits
 from lenet_digits.training.threads import one_thread
 
-BINS = 15  # of equal width, from 0 to 1
+BINS = 15  # of equal width, from 0 to 1; the number in that paper's tables
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How a model did on labelled digits.
+    """How a model read labelled digits.
 
     Attributes:
         loss: mean cross-entropy, in nats.
@@ -51,11 +51,6 @@ class Evaluation:
     def accuracy(self) -> float:
         """Share read right, in [0, 1]."""
         return (self.count - self.errors) / self.count
-
-    @property
-    def per_digit(self) -> list[float]:
-        """Share read right of each digit 0 to 9; NaN for one that is absent."""
-        return (self.confusion.diagonal() / self.confusion.sum(dim=1)).tolist()
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ def as_canvases(images: Tensor) -> Tensor:
 
 
 def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
-    """Read labelled digits with a model, as ``model(canvases)`` answers; it stays as it is.
+    """Measure how a model reads labelled digits. It calls ``model(canvases)``, and changes nothing.
 
     Raises:
         TypeError: the model is not a torch module, or the digits are not `Digits`.
@@ -118,25 +113,25 @@ def evaluate(model: LeNet5, digits: Digits) -> Evaluation:
             f"{type(digits).__name__} is not labelled digits: give a Digits object, as load_mnist "
             "returns two of them."
         )
-    result = _asked(model, digits.checked())
+    result = _by_calling(model, digits.checked())
     if not math.isfinite(result.loss):
         raise ValueError("The model's answers are not ten finite numbers: are its weights damaged?")
     return result
 
 
-def _asked(model: nn.Module, digits: Digits) -> Evaluation:
+def _by_calling(model: nn.Module, digits: Digits) -> Evaluation:
     device, dtype = input_type(model)
     return measure(lambda canvases: model(canvases.to(device, dtype)), digits)
 
 
 def evaluate_quickly(model: LeNet5, digits: Digits) -> Evaluation:
-    """`evaluate` with the arithmetic of a plain `LeNet5`, several times as fast on a CPU.
+    """Evaluate a plain `LeNet5` with its NumPy twin, several times as fast on a CPU.
 
-    It does not call the model: hooks, and a `forward` that was replaced, have no effect.
+    It does not call the model, so hooks and a replaced `forward` have no effect.
     """
     device, _ = input_type(model)
     if device.type != "cpu":
-        return _asked(model, digits)
+        return _by_calling(model, digits)
     network = Network({name: value.numpy() for name, value in model.state_dict().items()})
     threads = torch.get_num_threads()
     with one_thread():
@@ -149,7 +144,7 @@ def evaluate_quickly(model: LeNet5, digits: Digits) -> Evaluation:
 
 
 def measure(read: Callable[[Tensor], Tensor], digits: Digits) -> Evaluation:
-    """How a function does that reads canvases, (N, 1, 28, 28), and gives their logits, (N, 10)."""
+    """Evaluate a function that takes canvases, (N, 1, 28, 28), and gives logits, (N, 10)."""
     if not len(digits):
         raise ValueError("There are no digits to evaluate on.")
     loss = 0.0
@@ -173,10 +168,10 @@ def measure(read: Callable[[Tensor], Tensor], digits: Digits) -> Evaluation:
 
 
 def calibrated(model: LeNet5, temperature: float, evidence: float = 0.0) -> LeNet5:
-    """A copy, in eval mode, whose logits are divided by the temperature, and then raised evenly.
+    """A copy in eval mode whose logits are divided by the temperature; then evidence is added.
 
-    Both fold into OUTPUT's weights. Temperature: Guo et al., "On Calibration of Modern Neural
-    Networks" (2017), section 4.2. The rise changes no probability, only when `predict` refuses.
+    OUTPUT's weights take up both. For the temperature see section 4.2 of the paper above. The
+    evidence changes no probability; it changes when `predict` says "not a digit".
     """
     model = deepcopy(model)
     with torch.no_grad():
@@ -187,7 +182,7 @@ def calibrated(model: LeNet5, temperature: float, evidence: float = 0.0) -> LeNe
 
 def wilson(right: int, count: int) -> tuple[float, float]:
     """The 95 % confidence interval of a share, by Wilson's score (1927)."""
-    z = 1.96
+    z = 1.96  # standard deviations: 95 % of a normal distribution lie within
     centre = (right + z**2 / 2) / (count + z**2)
     half = z / (count + z**2) * (right * (count - right) / count + z**2 / 4) ** 0.5
     return max(0.0, centre - half), min(1.0, centre + half)

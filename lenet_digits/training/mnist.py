@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """MNIST is not complete on this disk, and could not be downloaded."""
+    """MNIST is not complete on this disk and could not be downloaded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Digits:
         return Digits(self.images[index], self.labels[index])
 
     def checked(self) -> Digits:
-        """The same digits, labels int64. Raises ValueError where they are not as described."""
+        """The same digits with int64 labels. Raises ValueError if they are not as described."""
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.shape[1:] != (28, 28):
             raise ValueError(
@@ -63,8 +63,8 @@ def load_mnist(
 ) -> tuple[Digits, Digits]:
     """The 60,000 training and 10,000 test digits of MNIST (LeCun, Cortes and Burges, 1998).
 
-    ``root`` holds ``MNIST/raw/`` as torchvision lays it out; by default, see `default_root`.
-    What is missing is downloaded there, with a progress bar, unless ``download`` is False.
+    ``root`` is the folder that holds torchvision's ``MNIST/raw/``; by default see `default_root`.
+    Missing files are downloaded there, with a progress bar, unless ``download`` is False.
 
     Raises:
         DatasetNotFoundError: the files are not there and could not be downloaded, or are damaged.

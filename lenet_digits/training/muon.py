@@ -7,22 +7,23 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-MOMENTUM = 0.95
+MOMENTUM = 0.95  # this and the next two are those of the paper below
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the quintic x -> a x + b x^3 + c x^5
 NEWTON_SCHULZ_STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps by Nesterov momentum whose singular values are all brought near 1.
+    """Steps along the Nesterov momentum after all its singular values are brought near 1.
 
-    A step then moves rare directions as far as frequent ones: LeNet-5 learns in half of the
+    So a step goes as far in rare directions as in frequent ones, and LeNet-5 learns in half of the
     epochs. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
     torch's own Muon (2.9 and later) refuses convolutions; here their weights are flattened to
     (outputs, inputs x height x width).
 
     Args:
         params: weights with two dimensions or more.
-        lr: singular values of a step, roughly; of a tall matrix times the root of its proportions.
+        lr: about the singular values of a step. Those of a matrix with more rows than columns are
+            larger by the root of rows / columns.
         weight_decay: decoupled, as AdamW's.
     """
 

@@ -1,8 +1,8 @@
-"""Cuts pieces out of rows and columns of digits, as a reader of numbers meets them.
+"""Makes the pieces that a reader of numbers cuts, from digits like MNIST's.
 
 Most are not one digit: two digits, one and a half, a half, a digit with a dash, a digit struck
-through. Digits with slivers of their neighbours still are. All are made from digits like MNIST's,
-(N, 28, 28) uint8, and framed as pictures are.
+through. A digit with slivers of its neighbours is still one digit. Digits are (N, 28, 28) uint8,
+and pieces are framed as pictures are. All shares and lengths below were set by hand.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from lenet_digits.reading.framing import bounds, frame, set_pen
 
 Bytes = NDArray[np.uint8]
-# Of all pieces: two side by side, two stacked, one and a half, halves, with a dash or comma, and
-# struck through.
+# Shares of the pieces: two digits side by side, two stacked, one and a half, a half, a digit with a
+# dash or comma, a digit struck through.
 PIECE_SHARES = (0.28, 0.2, 0.26, 0.08, 0.1, 0.08)
-HALVED = (3, 4, 8)  # whose left halves pass for no other digit
+HALVED = (3, 4, 8)  # digits whose left half does not look like another digit
 SLIVER = (0.08, 0.2)  # share of a neighbour's width that reaches in
 HALF = (0.4, 0.65)  # share of a neighbour's width that makes one and a half
 STRUCK = (2, 3, 5, 6, 8, 9)  # digits that nobody writes with a line across
-STRIKE = (1.5, 2.3)  # length of a strike, by the digit's width
-STUB = 0.6  # share of a neighbour's height: what reaches in and is taller might be a 1
+STRIKE = (1.5, 2.3)  # length of the line that strikes a digit through, in widths of the digit
+STUB = 0.6  # height of a sliver, by the neighbour's height: a higher one could be a 1
 
 
 def cut_pieces(
@@ -30,8 +30,8 @@ def cut_pieces(
 ) -> Bytes:
     """Make ``count`` pieces that are not one digit: (count, 28, 28) uint8.
 
-    What passes for one digit is left out: a 1 above or below another digit lengthens its stem, and
-    a half of a 0 or a 7 is a 1 in some hand.
+    Pieces that look like one digit are left out: a 1 above or below another digit makes its stem
+    longer, and half of a 0 or a 7 looks like a 1.
     """
     not_ones = np.flatnonzero(labels != 1)
     halved = np.flatnonzero(np.isin(labels, HALVED))
@@ -61,7 +61,7 @@ def cut_pieces(
 
 
 def add_slivers(images: Bytes, *, rng: np.random.Generator) -> Bytes:
-    """The digits with slivers of others at the left, the right or both: (N, 28, 28) uint8."""
+    """The digits with slivers of other digits on one side or both: (N, 28, 28) uint8."""
     crowded = np.zeros_like(images)
     for canvas, image in zip(crowded, images, strict=True):
         ink = _crop(image)
@@ -84,7 +84,7 @@ def _framed(ink: Bytes) -> Bytes:
 
 
 def _beside(left: Bytes, right: Bytes, *, gap: int, drop: int) -> Bytes:
-    """Two crops side by side, their middles at one height but for a drop, all in pixels."""
+    """Two crops side by side; the right one's middle is `drop` pixels lower than the left one's."""
     top_left, top_right = 14 - len(left) // 2, 14 - len(right) // 2 + drop
     base = min(top_left, top_right)
     top_left, top_right = top_left - base, top_right - base
@@ -98,7 +98,7 @@ def _beside(left: Bytes, right: Bytes, *, gap: int, drop: int) -> Bytes:
 
 
 def _with_neighbour(ink: Bytes, other: Bytes, share: float, rng: np.random.Generator) -> Bytes:
-    """Ink with the near part of another digit, that share of its width, on one side."""
+    """Ink with a part of another digit on one side: a share of that digit's width."""
     gap, drop = int(rng.integers(0, 4)), int(rng.integers(-3, 4))
     at_right = rng.random() < 0.5
     width = max(1, round(share * other.shape[1]))
@@ -114,7 +114,7 @@ def _with_neighbour(ink: Bytes, other: Bytes, share: float, rng: np.random.Gener
 
 
 def _with_mark(ink: Bytes, rng: np.random.Generator) -> Bytes:
-    """Ink and a dash at half height, or a comma at the foot, on one side."""
+    """Ink with a dash at half height, or a comma at the foot, on one side."""
     pen = int(rng.integers(2, 4))
     if rng.random() < 0.5:
         mark = np.full((pen, rng.integers(6, 13)), 255, np.uint8)
@@ -133,14 +133,14 @@ def _with_mark(ink: Bytes, rng: np.random.Generator) -> Bytes:
 
 
 def _struck(ink: Bytes, rng: np.random.Generator) -> Bytes:
-    """Ink and a line through its middle, up to 30 degrees steep, that runs past both sides."""
+    """Ink with a line through its middle, up to 30 degrees steep, that is longer than it."""
     height, width = ink.shape
     length = rng.uniform(*STRIKE) * width
     angle = np.radians(rng.uniform(-30, 30))
     reach = np.array((np.cos(angle), np.sin(angle))) * length / 2
     middle = np.array((width / 2, height * rng.uniform(0.35, 0.65)))
-    room = 24  # pixels around the digit, more than a strike reaches past it
-    board = np.pad(ink, room)
-    start, end = (np.rint((middle + sign * reach + room) * 16).astype(int) for sign in (-1, 1))
+    margin = 24  # pixels around the digit; the line ends within them
+    board = np.pad(ink, margin)
+    start, end = (np.rint((middle + sign * reach + margin) * 16).astype(int) for sign in (-1, 1))
     cv2.line(board, start.tolist(), end.tolist(), 255, int(rng.integers(1, 4)), cv2.LINE_AA, 4)
     return _crop(board)

@@ -1,4 +1,4 @@
-"""The recipes: how to train LeNet-5, in numbers."""
+"""Holds the recipes: the settings of a training run."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass, fields, replace
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: what a run needs besides digits and a seed.
+    """The settings of a training run, besides its digits and its seed.
 
-    The defaults are the original recipe. A field out of range is a ValueError that names it.
+    The defaults are the original recipe. Raises ValueError, with the field's name, if a field is
+    out of range.
 
     Attributes:
         epochs: passes over the training digits, 1 or more.
         batch_size: digits a step, 1 or more.
-        learning_rate: of AdamW, above 0; the highest, where it changes.
+        learning_rate: of AdamW, above 0; the highest one, if it changes.
         weight_decay: decoupled, as AdamW's; 0 or more.
-        muon: Muon's learning rate for all weight matrices but OUTPUT's, as a multiple of AdamW's;
-            0 has AdamW train all weights.
+        muon: Muon's learning rate for all weight matrices but OUTPUT's, as a multiple of AdamW's.
+            With 0, AdamW trains all weights.
         warmup: share of all steps in which the rate climbs linearly from 0; below 1.
-        cosine: whether the rate then falls to 0 along a cosine. Else it stays.
-        ema: decay a step of the weights' moving average, below 1; with 0 there is no average.
+        cosine: whether the rate then falls to 0 along a cosine. If not, it stays.
+        ema: decay of the weights' moving average at each step, below 1; 0 for no average.
         distortion: strength of `augmentation.distort`, 0 or more.
         polish: share of the epochs, the last ones, with half the distortion; from 0 to 1.
-        drawn: drawn digits shown an epoch, as a share of the training digits; 0 or more.
-        nondigits: drawn non-digits shown an epoch, as a share of the training digits; 0 or more.
-        pieces: pieces of numbers that are not one digit, shown an epoch, likewise.
-        slivers: digits with slivers of their neighbours, shown an epoch, likewise.
-        temperature: what the final logits are divided by, fitted on held-out digits; from 0.01 to
-            100.
-        evidence: what is added to them then, so that a log-sum-exp under 0 means "not a digit";
-            from -100 to 100.
+        drawn: drawn digits shown in an epoch, as a share of the training digits; 0 or more.
+        nondigits: drawn non-digits shown in an epoch, as a share of the training digits; 0 or more.
+        pieces: pieces of numbers that are not one digit, shown in an epoch; a share as above.
+        slivers: digits with slivers of their neighbours, shown in an epoch; a share as above.
+        temperature: divides the final logits, from 0.01 to 100; fitted on held-out digits.
+        evidence: is then added to them, from -100 to 100, so that a log-sum-exp below 0 means "not
+            a digit".
     """
 
     epochs: int = 50
@@ -53,7 +53,7 @@ class Recipe:
 
     @property
     def has_background(self) -> bool:
-        """Whether there is an eleventh class, of what is not one digit."""
+        """Whether there is an eleventh class: "not one digit"."""
         return self.nondigits > 0 or self.pieces > 0
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class Recipe:
 
 
 def check_whole(name: str, value: object, least: int, most: int) -> None:
-    """Raises ValueError, with the name, where a value is not a whole number in the range."""
+    """Raises ValueError, with the name, if a value is not a whole number in the range."""
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{name} is {value!r}; it must be a whole number from {least} to {most}.")
 
@@ -123,9 +123,9 @@ RECIPES = {
 
 
 def find_recipe(recipe: str | Recipe, epochs: int | None = None) -> Recipe:
-    """The recipe of that name, or the recipe given, with its number of epochs changed if asked.
+    """The recipe of that name, or the recipe given, with another number of epochs if one is given.
 
-    Raises ValueError where there is no such recipe, or `epochs` is out of range.
+    Raises ValueError if there is no such recipe or `epochs` is out of range.
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:

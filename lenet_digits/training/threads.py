@@ -1,4 +1,4 @@
-"""Has torch work in the calling thread alone, without a change that another thread could see."""
+"""Makes torch work in the calling thread alone, while other threads keep torch as it is."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Has torch work in the calling thread.
+    """Make torch work in the calling thread alone, until the block ends.
 
-    Its other threads wait busily for more work, and would take the processor from our own.
-    `torch.set_num_threads` would set the number for the whole process, and calls that overlap would
-    leave it wrong. OpenMP keeps a number for each thread (OpenMP 5.2, section 2.4, nthreads-var),
-    and so does MKL, which multiplies matrices (mkl_set_num_threads_local). Where torch does not use
-    them, nothing happens: training takes longer.
+    Torch's other threads spin while they wait for work, and would take the processor from ours.
+    `torch.set_num_threads` sets the number for the whole process, and two calls that overlap would
+    leave it wrong. OpenMP has a number for each thread (OpenMP 5.2, section 2.4, nthreads-var), and
+    so has MKL, which multiplies matrices (mkl_set_num_threads_local). If this torch uses neither,
+    nothing happens, and training takes longer.
     """
     openmp = _openmp()
     if openmp is None:
         yield
         return
-    torch.get_num_threads()  # sets this thread's number, if this is its first use of torch
+    torch.get_num_threads()  # a thread gets its number when it first uses torch
     threads = openmp.omp_get_max_threads()
     set_mkl_threads = getattr(openmp, "MKL_Set_Num_Threads_Local", None)
-    mkl_threads = set_mkl_threads(1) if set_mkl_threads else 0  # 0: as many as the process has
+    mkl_threads = set_mkl_threads(1) if set_mkl_threads else 0  # 0: the number of the process
     openmp.omp_set_num_threads(1)
     try:
         yield
@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _openmp() -> ctypes.CDLL | None:
-    """Torch's own library, through which OpenMP's functions and MKL's are found."""
+    """Torch's own library, which gives OpenMP's functions and MKL's; None without OpenMP."""
     try:
         library = ctypes.CDLL(torch._C.__file__)
         library.omp_get_max_threads, library.omp_set_num_threads  # noqa: B018

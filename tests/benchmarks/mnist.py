@@ -1,8 +1,8 @@
-"""Measures the shipped weights, and runs of training, on MNIST's test digits; trains nothing.
+"""Measures the shipped weights and finished training runs on MNIST's test digits.
 
-A run is a directory that ``lenet-digits train --output RUN`` made: of the original recipe, or of
-the shipped weights'. Of each, the last epoch's accuracy counts, whichever epoch was best. Writes
-``results/mnist.json``, and beside the shipped weights ``mistakes.png``, the digits they misread.
+A run is a directory that ``lenet-digits train --output RUN`` made, with the original recipe or that
+of the shipped weights. Its accuracy is that of its last epoch. Writes ``results/mnist.json``, and
+``mistakes.png`` beside the shipped weights: the digits that they read wrong.
 
 python -m tests.benchmarks.mnist DATA RUN [RUN ...]
 """
@@ -29,7 +29,7 @@ from lenet_digits.training.recipes import RECIPES
 
 RESULTS = Path(__file__).parent / "results" / "mnist.json"
 WEIGHTS = Path(__file__).parent.parent.parent / "weights"
-# Fitted after a run, on held-out digits: no part of what makes two runs runs of one recipe.
+# Fitted on held-out digits after a run, so that runs of one recipe may differ in them.
 FITTED = ("temperature", "evidence")
 
 
@@ -53,7 +53,7 @@ def recipe_of(folder: Path, metrics: Metrics, shipped: Metrics) -> str:
 
 
 def read_digits(source: Path, digits: Digits) -> tuple[Reliability, Tensor]:
-    """How a file of weights reads the digits: its reliability, and its answers, (N,) int64."""
+    """Read the digits with a file of weights: its reliability, and its answers, (N,) int64."""
     with torch.inference_mode():
         model = load_model(source)
         parts = [model(as_canvases(part)).softmax(dim=1) for part in digits.images.split(1000)]

@@ -1,4 +1,4 @@
-"""LeNet-5 is the table's network, to the last parameter and to the last figure."""
+"""LeNet-5 is the network of README's table: its layers, its parameters, its arithmetic."""
 
 from __future__ import annotations
 
@@ -24,32 +24,30 @@ def canvases(count: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize(
-    ("layer", "parameters"),
-    [("c1", 156), ("c3", 2_416), ("c5", 48_120), ("f6", 10_164), ("output", 850)],
-)
-def test_each_layer_has_the_papers_number_of_parameters(
-    model: LeNet5, layer: str, parameters: int
-) -> None:
-    assert sum(p.numel() for p in model.get_submodule(layer).parameters()) == parameters
-
-
-def test_the_layers_are_all_there_is(model: LeNet5) -> None:
-    assert [name for name, _ in model.named_children()] == [
-        "c1", "s2", "c3", "s4", "c5", "f6", "output",
-    ]  # fmt: skip
+def test_each_layer_has_the_papers_number_of_parameters(model):
+    parameters = {
+        "c1": 156,
+        "s2": 0,
+        "c3": 2_416,
+        "s4": 0,
+        "c5": 48_120,
+        "f6": 10_164,
+        "output": 850,
+    }
+    found = {n: sum(p.numel() for p in layer.parameters()) for n, layer in model.named_children()}
+    assert list(found.items()) == list(parameters.items())
     assert sum(p.numel() for p in model.parameters()) == 61_706
     assert not list(model.buffers())
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_canvases_go_in_and_logits_come_out(model: LeNet5, count: int) -> None:
+def test_canvases_go_in_and_logits_come_out(model, count):
     logits = model(canvases(count))
     assert logits.shape == (count, 10)
     assert logits.dtype == torch.float32
 
 
-def test_a_hook_on_each_layer_sees_what_the_paper_calls_by_its_name(model: LeNet5) -> None:
+def test_a_hook_on_each_layer_sees_what_the_paper_calls_by_its_name(model):
     seen: dict[str, Tensor] = {}
     for name, layer in model.named_children():
         layer.register_forward_hook(lambda _, __, out, name=name: seen.update({name: out}))
@@ -76,38 +74,27 @@ def test_a_hook_on_each_layer_sees_what_the_paper_calls_by_its_name(model: LeNet
     assert seen["output"] is logits
 
 
-def test_logits_of_arrays_are_those_of_tensors(model: LeNet5) -> None:
+def test_logits_of_arrays_are_those_of_tensors(model):
     expected = model(canvases(3)).detach().numpy()
     assert np.array_equal(model.logits(canvases(3)[:, 0].numpy()), expected)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_the_network_can_be_compiled_by_torchscript(model: LeNet5) -> None:
+def test_the_network_can_be_compiled_by_torchscript(model):
     compiled = torch.jit.script(model)
     torch.testing.assert_close(compiled(canvases(3)), model(canvases(3)))
 
 
-def test_logits_are_not_yet_probabilities(model: LeNet5) -> None:
-    assert not torch.allclose(model(canvases(3)).sum(dim=1), torch.ones(3))
-
-
-def test_a_canvas_gets_the_same_logits_alone_and_in_a_batch(model: LeNet5) -> None:
+def test_a_canvas_gets_the_same_logits_alone_and_in_a_batch(model):
     batch = canvases(9)
     alone = torch.cat([model(canvas[None]) for canvas in batch])
     torch.testing.assert_close(model(batch), alone, rtol=1e-5, atol=1e-6)
 
 
-def test_the_canvases_given_stay_as_they_are(model: LeNet5) -> None:
+def test_the_canvases_given_stay_as_they_are(model):
     given = canvases(2)
     model(given)
     assert torch.equal(given, canvases(2))
-
-
-def test_every_parameter_learns(model: LeNet5) -> None:
-    model(canvases(2)).logsumexp(dim=1).sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
 
 
 def numpy_forward(state: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
@@ -138,14 +125,14 @@ def arrays(model: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.double().numpy() for name, value in model.state_dict().items()}
 
 
-def test_the_forward_pass_is_the_tables_in_numpy(model: LeNet5) -> None:
+def test_the_forward_pass_is_the_tables_in_numpy(model):
     with torch.inference_mode():
         logits = model(canvases(5)).numpy()
     expected = numpy_forward(arrays(model), canvases(5).numpy())
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_comparison_with_numpy_notices_one_changed_weight(model: LeNet5) -> None:
+def test_the_comparison_with_numpy_notices_one_changed_weight(model):
     with torch.inference_mode():
         model.c3.weight[7, 2, 4, 1] += 0.1
         logits = model(canvases(5)).numpy()
@@ -163,18 +150,18 @@ def golden() -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def test_the_shipped_network_answers_as_it_did(golden: dict[str, np.ndarray]) -> None:
+def test_the_shipped_network_answers_as_it_did(golden):
     with torch.inference_mode():
         logits = load_model()(torch.from_numpy(golden["canvases"])).numpy()
     np.testing.assert_allclose(logits, golden["logits"], rtol=1e-4, atol=1e-4)
 
 
-def test_numpy_agrees_on_the_shipped_network(golden: dict[str, np.ndarray]) -> None:
+def test_numpy_agrees_on_the_shipped_network(golden):
     expected = numpy_forward(arrays(load_model()), golden["canvases"])
     np.testing.assert_allclose(golden["logits"], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_pictures_become_the_canvases_they_did(golden: dict[str, np.ndarray]) -> None:
+def test_pictures_become_the_canvases_they_did(golden):
     for picture, framed in zip(golden["pictures"], golden["framed"], strict=True):
         difference = np.abs(to_canvas(picture) - framed)
         assert difference.mean() < 0.02

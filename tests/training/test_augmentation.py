@@ -43,7 +43,7 @@ def centres(canvases: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_canvases_stay_canvases(kind: Kind, canvases: Tensor) -> None:
+def test_canvases_stay_canvases(kind, canvases):
     varied = kind(canvases, generator=seeded())
     assert varied.shape == canvases.shape
     assert varied.dtype == torch.float32
@@ -56,33 +56,24 @@ def test_canvases_stay_canvases(kind: Kind, canvases: Tensor) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [1, 2, 31, 33])
-def test_any_number_of_canvases_will_do(kind: Kind, canvases: Tensor, count: int) -> None:
+def test_any_number_of_canvases_will_do(kind, canvases, count):
     assert kind(canvases[:count], generator=seeded()).shape == (count, 1, 28, 28)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_does_something(kind: Kind, canvases: Tensor) -> None:
-    assert (kind(canvases, generator=seeded()) - canvases).abs().mean() > 0.001
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_strength_nought_changes_nothing(kind: Kind, canvases: Tensor) -> None:
-    unchanged = kind(canvases, generator=seeded(), strength=0.0)
-    torch.testing.assert_close(unchanged, canvases, rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_more_strength_changes_more(kind: Kind, canvases: Tensor) -> None:
+def test_more_strength_changes_more_and_no_strength_nothing(kind, canvases):
     changes = [
         float((kind(canvases, generator=seeded(), strength=strength) - canvases).abs().mean())
-        for strength in (0.1, 0.5, 1.0)
+        for strength in (0.0, 0.1, 0.5, 1.0)
     ]
     assert changes == sorted(changes)
-    assert changes[0] < changes[2] / 2
+    assert changes[0] < 1e-5
+    assert changes[1] < changes[3] / 2
+    assert changes[3] > 0.001
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_generator_decides_and_nothing_else(kind: Kind, canvases: Tensor) -> None:
+def test_the_generator_decides_and_nothing_else(kind, canvases):
     before = torch.get_rng_state()
     first = kind(canvases, generator=seeded(1))
     torch.rand(10)
@@ -94,9 +85,7 @@ def test_the_generator_decides_and_nothing_else(kind: Kind, canvases: Tensor) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_how_much_chance_is_drawn_does_not_depend_on_the_digits(
-    kind: Kind, canvases: Tensor
-) -> None:
+def test_how_much_chance_is_drawn_does_not_depend_on_the_digits(kind, canvases):
     generators = seeded(), seeded()
     kind(canvases, generator=generators[0])
     kind(torch.zeros_like(canvases), generator=generators[1])
@@ -104,14 +93,12 @@ def test_how_much_chance_is_drawn_does_not_depend_on_the_digits(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_canvases_given_stay_as_they_are(
-    kind: Kind, canvases: Tensor, digits: tuple[Tensor, Tensor]
-) -> None:
+def test_the_canvases_given_stay_as_they_are(kind, canvases, digits):
     kind(canvases, generator=seeded())
     assert torch.equal(canvases, digits[0])
 
 
-def test_a_warp_moves_digits_a_little_and_evenly(canvases: Tensor) -> None:
+def test_a_warp_moves_digits_a_little_and_evenly(canvases):
     moved = centres(warp(canvases, generator=seeded())) - centres(canvases)
     limit = augmentation.SHIFT + 2  # scale and bend move the centre too
     assert moved.abs().max() < limit
@@ -119,21 +106,19 @@ def test_a_warp_moves_digits_a_little_and_evenly(canvases: Tensor) -> None:
     assert (moved.std(dim=0) > 0.5).all()
 
 
-def test_a_warp_keeps_about_as_much_ink(canvases: Tensor) -> None:
+def test_a_warp_keeps_about_as_much_ink(canvases):
     ratio = warp(canvases, generator=seeded()).sum() / canvases.sum()
     assert 0.85 < float(ratio) < 1.15
 
 
 @pytest.mark.parametrize("name", ["ROTATION", "SCALE", "SHEAR", "SHIFT", "ELASTIC"])
-def test_each_part_of_a_warp_warps(
-    canvases: Tensor, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_each_part_of_a_warp_warps(canvases, monkeypatch, name):
     for other in {"ROTATION", "SCALE", "SHEAR", "SHIFT", "ELASTIC"} - {name}:
         monkeypatch.setattr(augmentation, other, 0.0)
     assert (warp(canvases, generator=seeded()) - canvases).abs().mean() > 0.005
 
 
-def test_a_rotation_is_a_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotation_is_a_rotation(monkeypatch):
     for other in ("SCALE", "SHEAR", "SHIFT", "ELASTIC"):
         monkeypatch.setattr(augmentation, other, 0.0)
     bar = torch.zeros(200, 1, 28, 28)
@@ -151,20 +136,20 @@ def test_a_rotation_is_a_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
     assert angle.max() > 0.8 * augmentation.ROTATION
 
 
-def test_a_pen_gets_thicker_for_some_and_thinner_for_others(canvases: Tensor) -> None:
+def test_a_pen_gets_thicker_for_some_and_thinner_for_others(canvases):
     ratio = change_pen(canvases, generator=seeded()).sum((1, 2, 3)) / canvases.sum((1, 2, 3))
     assert (ratio > 1.1).float().mean() > 0.2
     assert (ratio < 0.9).float().mean() > 0.2
 
 
-def test_most_canvases_are_not_spoiled_and_each_way_has_its_share(canvases: Tensor) -> None:
+def test_most_canvases_are_not_spoiled_and_each_way_has_its_share(canvases):
     changed = (spoil(canvases, generator=seeded()) != canvases).flatten(1).any(dim=1)
     places = changed.view(-1, augmentation.SPOIL_PERIOD).float().mean(dim=0)
     assert (places > 0.7).sum() == 9
     assert (places == 0).sum() == augmentation.SPOIL_PERIOD - 9
 
 
-def test_a_distorted_digit_is_still_that_digit(digits: tuple[Tensor, Tensor]) -> None:
+def test_a_distorted_digit_is_still_that_digit(digits):
     canvases, labels = digits
     with torch.inference_mode():
         answers = load_model()(distort(canvases, generator=seeded())).argmax(dim=1)

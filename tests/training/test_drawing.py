@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from lenet_digits.training import drawing as strokes
-from lenet_digits.training.drawing import DIGITS, GLYPHS, draw_digits, draw_nondigits
+from lenet_digits.training import drawing
+from lenet_digits.training.drawing import DIGITS, EXAMPLES, GLYPHS, draw_digits, draw_nondigits
 
 LOOKALIKES = set("CGIJLOQSTUZabcgijloqsz0123456789&^()/|")
 
@@ -91,10 +91,16 @@ def test_pens_range_from_hairline_to_marker_around_mnists_own_width(digits):
 def test_every_style_names_its_digit_and_stays_in_the_box():
     assert {name[0] for name, _, _ in DIGITS} == set("0123456789")
     point = re.compile(r"\d{4}!?")
-    for name, drawing in [(n, s) for n, _, s in DIGITS] + list(GLYPHS):
-        for stroke in drawing.split("|"):
+    for name, _, strokes in DIGITS + GLYPHS:
+        for stroke in strokes.split("|"):
             assert len(stroke.split()) >= 2, name
             assert all(point.fullmatch(word) for word in stroke.split()), name
+
+
+def test_the_shapes_of_the_examples_are_not_training_data():
+    assert {name[0] for name in EXAMPLES} == set("0123456789")
+    assert not set(EXAMPLES.values()) & {strokes for _, _, strokes in DIGITS}
+    assert all(weight > 0 for _, weight, _ in DIGITS)
 
 
 def test_the_styles_mnist_hardly_has_are_there():
@@ -103,15 +109,15 @@ def test_the_styles_mnist_hardly_has_are_there():
 
 
 def test_no_letter_that_passes_for_a_digit_teaches_refusal():
-    letters = {name for name, _ in GLYPHS if len(name) == 1}
+    letters = {name for name, _, _ in GLYPHS if len(name) == 1}
     assert letters
     assert not letters & LOOKALIKES
 
 
 def test_a_curve_passes_through_its_points_and_a_corner_stays_sharp():
-    points, corner = strokes._parse("0000 5099! 9900")
-    _, smooth = strokes._parse("0000 5099 9900")
-    middle = strokes.CURVE_STEPS
+    points, corner = drawing.read_stroke("0000 5099! 9900")
+    _, smooth = drawing.read_stroke("0000 5099 9900")
+    middle = drawing.CURVE_STEPS
     for curve in (corner, smooth):
         assert (curve @ points)[[0, middle, -1]] == pytest.approx(points)
     before, after = np.diff((smooth @ points)[middle - 1 : middle + 2], axis=0)

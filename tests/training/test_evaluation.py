@@ -1,4 +1,4 @@
-"""Evaluation calls the model and leaves the process alone; figures are what they are defined as."""
+"""Evaluation counts answers right, calls the model, and leaves it and the process as they were."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import pytest
 import torch
+import torch.nn.functional as F
 
-from lenet_digits import Digits, LeNet5, TrainingRun, evaluate, load_mnist, load_model, train
-from lenet_digits.training.evaluation import BINS, Reliability, evaluate_quickly, wilson
+from lenet_digits import Digits, Evaluation, LeNet5, evaluate, load_mnist, load_model, train
+from lenet_digits.training import threads
+from lenet_digits.training.evaluation import (
+    BINS,
+    Reliability,
+    calibrated,
+    evaluate_quickly,
+    wilson,
+)
 from lenet_digits.training.threads import one_thread
 
 
@@ -46,7 +53,7 @@ def test_intervals_are_wilsons(right, count, low, high):
     assert wilson(right, count) == pytest.approx((low, high), abs=5e-5)
 
 
-# One path
+# Models
 
 
 @pytest.fixture(scope="module")
@@ -54,33 +61,62 @@ def digits() -> Digits:
     return load_mnist(Path(__file__).parents[1] / "data", download=False)[1]
 
 
+@pytest.mark.parametrize("measure", [evaluate, evaluate_quickly])
+def test_every_digit_is_counted_by_label_and_answer_and_the_model_stays_as_it_was(digits, measure):
+    model, twin = load_model().train(), load_model()
+    many = digits[torch.arange(5500) % len(digits)]  # more than are read in one go
+    with torch.inference_mode():
+        logits = twin(many.images[:, None] / 255)
+    result = measure(model, many)
+    for label in range(10):
+        for answer in range(10):
+            expected = ((many.labels == label) & (logits.argmax(1) == answer)).sum()
+            assert result.confusion[label, answer] == expected
+    assert result.errors == int((logits.argmax(1) != many.labels).sum())
+    assert result.loss == pytest.approx(float(F.cross_entropy(logits, many.labels)), rel=1e-4)
+    assert model.training
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours.grad is None
+        assert ours.requires_grad
+
+
+def test_the_figures_of_an_evaluation_derive_from_its_confusion_matrix():
+    confusion = torch.zeros(10, 10, dtype=torch.int64)
+    confusion[3, 3], confusion[3, 5], confusion[4, 4] = 6, 2, 12
+    result = Evaluation(loss=0.5, confusion=confusion)
+    assert (result.count, result.errors, result.accuracy) == (20, 2, 0.9)
+
+
+def test_calibration_divides_the_logits_raises_them_evenly_and_makes_a_copy(digits):
+    model, canvases = load_model(), digits.images[:20, None] / 255
+    with torch.inference_mode():
+        logits, changed = model(canvases), calibrated(model, 1.6, 0.5)(canvases)
+        torch.testing.assert_close(changed, logits / 1.6 + 0.5)
+        assert torch.equal(model(canvases), logits)
+
+
 @pytest.mark.parametrize("model", ["file", None, LeNet5])
-def test_what_is_not_a_network_is_not_evaluated(model: Any, digits: Digits) -> None:
+def test_what_is_not_a_network_is_not_evaluated(model, digits):
     with pytest.raises(TypeError, match="give a LeNet5 object"):
         evaluate(model, digits)
 
 
 @pytest.mark.parametrize("digits", [None, [], "t10k"])
-def test_what_is_not_labelled_digits_is_not_evaluated(digits: Any) -> None:
+def test_what_is_not_labelled_digits_is_not_evaluated(digits):
     with pytest.raises(TypeError, match="give a Digits object"):
         evaluate(LeNet5(), digits)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_damaged_weights_are_not_evaluated(digits: Digits, value: float) -> None:
+def test_damaged_weights_are_not_evaluated(digits, value):
     model = load_model()
     model.output.bias.data.fill_(value)
     with pytest.raises(ValueError, match="not ten finite numbers"):
         evaluate(model, digits)
 
 
-def test_no_digits_at_all_are_called_so() -> None:
-    none = Digits(torch.zeros(0, 28, 28, dtype=torch.uint8), torch.tensor([]))
-    with pytest.raises(ValueError, match="no digits to evaluate"):
-        evaluate(LeNet5(), none)
-
-
-def test_hooks_subclasses_and_patched_forwards_count(digits: Digits) -> None:
+def test_hooks_subclasses_and_patched_forwards_count(digits):
     class Upside(LeNet5):
         def forward(self, canvases: torch.Tensor) -> torch.Tensor:
             return -super().forward(canvases)
@@ -109,24 +145,25 @@ def test_hooks_subclasses_and_patched_forwards_count(digits: Digits) -> None:
 
 
 @pytest.mark.parametrize("change", [LeNet5.half, LeNet5.bfloat16, LeNet5.double])
-def test_models_of_other_types_are_evaluated(digits: Digits, change: Any) -> None:
+def test_models_of_other_types_are_evaluated(digits, change):
     assert evaluate(change(load_model()), digits).accuracy > 0.9
 
 
-def test_models_with_other_weights_are_evaluated(digits: Digits) -> None:
+def test_models_with_other_weights_are_evaluated(digits):
     model = load_model()
     torch.nn.utils.parametrizations.weight_norm(model.f6)
     assert evaluate(model, digits).accuracy > 0.9
     assert evaluate(torch.nn.DataParallel(load_model()), digits).accuracy > 0.9
 
 
-def test_a_model_that_cannot_answer_is_one_sentence(digits: Digits) -> None:
+def test_a_model_that_cannot_answer_is_one_sentence(digits):
     with pytest.raises(ValueError, match="on the device meta"):
         evaluate(load_model().to("meta"), digits)
     with pytest.raises(ValueError, match=r"answers of shape .* LeNet-5 gives ten logits"):
         evaluate(torch.nn.Sequential(load_model(), torch.nn.Linear(10, 5)), digits)
-    with pytest.raises(ValueError, match="no digits to evaluate on"):
-        evaluate(load_model(), digits[:0])
+    for nothing in (digits[:0], Digits(digits.images[:0], torch.tensor([]))):
+        with pytest.raises(ValueError, match="no digits to evaluate on"):
+            evaluate(load_model(), nothing)
 
 
 # The process
@@ -214,9 +251,7 @@ def training_within_a_step(digits: Digits, within: Callable[[], None]) -> None:
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("call", [evaluating, training, training_within_a_step])
-def test_calls_that_overlap_leave_the_process_as_it_was(
-    digits: Digits, call: Callable[[Digits, Callable[[], None]], None]
-) -> None:
+def test_calls_that_overlap_leave_the_process_as_it_was(digits, call):
     evaluate(load_model(), digits[:50])
     before = state()
     overlap(lambda within: call(digits, within))
@@ -225,7 +260,7 @@ def test_calls_that_overlap_leave_the_process_as_it_was(
 
 @contextmanager
 def process_wide() -> Iterator[None]:
-    """The fault: the number of threads of the process is changed, and put back."""
+    """What would be wrong: to change the number of threads of the process, and put it back."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -233,7 +268,7 @@ def process_wide() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_a_change_to_the_process_would_be_noticed() -> None:
+def test_a_change_to_the_process_would_be_noticed():
     def call(within: Callable[[], None]) -> None:
         with process_wide():
             within()
@@ -243,8 +278,16 @@ def test_a_change_to_the_process_would_be_noticed() -> None:
     assert state() != before
 
 
+def test_without_openmp_torch_keeps_its_threads(monkeypatch):
+    monkeypatch.setattr(threads, "_openmp", lambda: None)
+    before = torch.get_num_threads()
+    with one_thread():
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.usefixtures("two_threads")
-def test_torch_works_in_one_thread_here_and_in_all_elsewhere() -> None:
+def test_torch_works_in_one_thread_here_and_in_all_elsewhere():
     seen: list[int] = []
     with one_thread():
         here = torch.get_num_threads()
@@ -257,10 +300,10 @@ def test_torch_works_in_one_thread_here_and_in_all_elsewhere() -> None:
         assert here == 1
 
 
-def test_runs_that_overlap_train_the_same_weights_as_alone(digits: Digits) -> None:
+def test_runs_that_overlap_train_the_same_weights_as_alone(digits):
     """Neither run draws from the generator of the process, which the other would disturb."""
     alone = train((digits[:100], digits[:50]), epochs=1, seed=7)
-    runs: list[TrainingRun] = []
+    runs = []
 
     def call(within: Callable[[], None]) -> None:
         run = train((digits[:100], digits[:50]), epochs=1, seed=7, on_batch=lambda *_: within())
