@@ -55,7 +55,7 @@ UNEVEN_REACH = 0.2  # the same on uneven ground: a wider reach would take shadow
 EVEN_SIZE, UNEVEN_SIZE = 64, 128  # pixels: where paper is looked for; shadows have finer edges
 SIGNAL = 0.98  # of all pixels have less ink than those that the ink's colour is measured from
 LEAST_NOISE = 0.02  # of white: noise that any channel is taken to have
-LEAST_SIGNAL = 1e-6  # of white: keeps the weights of channels finite where there is no ink at all
+LEAST_SIGNAL = 1e-6  # of white: keeps the weights of channels finite where nothing is drawn
 DARKEST_PAPER = 0.1  # of white: contrast on darker paper would be noise
 
 # What is ink:
@@ -265,8 +265,11 @@ def _border(grey: NDArray[Any]) -> NDArray[Any]:
 
 
 def _strokeness(picture: Bytes, hat: int) -> NDArray[np.float64]:
-    """Of what is lighter (top hat) or darker (black hat) than its surroundings, the share that is
-    narrow: near 1 for pen strokes. By channel."""
+    """How narrow the marks are that differ from their surroundings, (C,): near 1 for pen strokes.
+
+    `picture` is uint8, (h, w) or (h, w, C). `hat` is OpenCV's top hat for what is lighter, or its
+    black hat for what is darker.
+    """
     energies = []
     for reach in STROKES:
         wide = cv2.copyMakeBorder(picture, *(reach,) * 4, cv2.BORDER_REPLICATE)
@@ -378,12 +381,12 @@ def _quantile(values: NDArray[Any], share: float) -> float:
 
 
 def ink_of_one_digit(ink: Ink) -> tuple[list[tuple[Floats, float]], tuple[slice, slice]]:
-    """The ink of the one digit that the picture holds, the share of all ink thrown away, and where.
+    """Finds the ink of the one digit in a picture.
 
-    The ink is (h, w) float32 in [0, 1], the part of the picture that holds ink, with a narrow
-    margin: the rows and columns of the picture that the slices name. The share lies in [0, 1].
-    Where faint ink may belong to the digit or not, there are two answers, the likelier one by
-    geometry first. Raises `NoInkError` where the picture has no ink.
+    Returns one or two answers, and the rows and columns of the picture that they cover. An answer
+    is the ink, (h, w) float32 in [0, 1], and the share of all ink that was thrown away, in [0, 1].
+    There are two answers where faint ink may belong to the digit or not; by geometry, the first one
+    is likelier. Raises `NoInkError` if the picture has no ink.
     """
     floor = ink.floor
     loose = _inside(ink.mask) if ink.bordered else ink.mask

@@ -26,7 +26,7 @@ WALL = 255  # the label of edges
 MOST_BORDERS = 24  # regions along the border; a picture with more has no even ground
 RIMS = (2, 4, 7)  # pixels at `SEARCH_SIZE`: a page's outline, blurred, is about as wide as one
 FEWEST = 20  # pixels that a colour is measured from
-SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are no region
+SPECK = 3  # pixels of the border at `SEARCH_SIZE`: fewer are not a region
 SAME_FRAME = 20  # grey levels: parts of one frame differ by less
 STRIP = 0.05  # of the picture: smaller regions of one colour along the border are one frame
 FRAME = 0.2  # of the picture: a region along its border that is smaller is a frame
@@ -94,8 +94,8 @@ def page_within(picture: Bytes) -> Page | None:
 def _left_out(page: Page, regions: Bytes) -> float:
     """The share of what is ink in the picture, or like ink, that does not lie on the page.
 
-    That is what has not the colour of the page's paper. What lies around everything, as a desk
-    does, is not ink unless it is as narrow as a frame.
+    Ink is what differs in colour from the page's paper. A region along the picture's border, such
+    as a desk, does not count, unless it is as narrow as a frame.
     """
     off = _distance(page.small, _colour(page.small, page.ground))
     strength = cv2.minMaxLoc(off, page.inside - page.ground)[1]  # of what is not paper on the page

@@ -48,8 +48,8 @@ Bytes: TypeAlias = NDArray[np.uint8]
 
 # The C library of Linux gives freed memory back to the system when the free memory exceeds twice
 # the largest block that was ever freed. A picture of 512 x 512 pixels is just at that limit: each
-# call would get 500 to 800 pages of memory anew, a tenth of its time. One block of 4 MiB,
-# which is freed at once and never written to, raises the limit to 8 MiB.
+# call may get 500 to 800 pages of memory anew, which takes a fifth of the time of a sketchpad's
+# picture. One block of 4 MiB, freed at once and never written to, raises the limit to 8 MiB.
 np.empty(4 * 2**20, np.uint8)
 
 
@@ -416,7 +416,10 @@ def _to_bytes(values: NDArray[Any]) -> Bytes:
 
 
 def _on_paper(page: Image.Image) -> Bytes:
-    """A layer of ink as it is; another picture with alpha over its paper."""
+    """Returns a layer of ink unchanged, (H, W, 4), and any other picture on its paper, (H, W, 3).
+
+    Raises NoInkError if all of the picture is transparent.
+    """
     pixels = np.asarray(page)
     alpha = np.asarray(cv2.extractChannel(pixels, 3))
     low, high, *_ = cv2.minMaxLoc(alpha)

@@ -123,7 +123,9 @@ class HungryArray:
         raise MemoryError
 
 
-def test_want_of_memory_is_not_a_damaged_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_memory_is_not_taken_for_a_damaged_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     picture = Image.open(SEVEN)
     for source in (Hungry(), HungryArray()):
         with pytest.raises(MemoryError):

@@ -172,7 +172,7 @@ def test_scaling_a_page_hardly_changes_the_canvas(side: int) -> None:
     ("ink", "paper"),
     [("blue", "white"), ("gold", "white"), ("red", "green"), ("yellow", "black"), ("#333", "#666")],
 )
-def test_ink_is_found_whatever_its_colour_and_the_papers(ink: str, paper: str) -> None:
+def test_ink_of_any_colour_is_found_on_paper_of_any_colour(ink: str, paper: str) -> None:
     assert difference(to_canvas(page(ink=ink, paper=paper)), to_canvas(page())) < 0.1
 
 
@@ -245,7 +245,7 @@ def test_sixteen_bits_are_read_in_full() -> None:
 
 
 @pytest.mark.parametrize("ink", [(0, 0, 0, 255), (255, 255, 255, 255), (200, 30, 30, 255)])
-def test_alpha_is_ink_on_a_transparent_layer_whatever_its_colour(ink: tuple[int, ...]) -> None:
+def test_alpha_is_ink_of_any_colour_on_a_transparent_layer(ink: tuple[int, ...]) -> None:
     layer = page(mode="RGBA", paper=(0, 0, 0, 0), ink=ink)
     assert difference(to_canvas(layer), to_canvas(page())) < 0.05
 

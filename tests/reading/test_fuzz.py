@@ -1,4 +1,4 @@
-"""Hostile pictures: whatever is given, an answer or our error comes out, in one line."""
+"""Hostile pictures: any input gets an answer, or an error of ours in one line."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_tensor_of_any_type_is_read(kind: torch.dtype) -> None:
     ],
     ids=["stride < 0", "columns first", "big-endian", "16 bit", "gradient", "1e308", "+-1.7e308"],
 )
-def test_an_array_is_read_however_it_lies_in_memory_and_whatever_its_range(change: Any) -> None:
+def test_an_array_of_any_memory_layout_and_range_is_read(change: Any) -> None:
     assert predict(change(seven())).digit == predict(seven()).digit
 
 

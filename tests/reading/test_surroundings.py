@@ -1,4 +1,4 @@
-"""One digit is read whatever surrounds it, and nothing else is taken for it."""
+"""One digit is read in all drawn surroundings, and nothing else is taken for a digit."""
 
 from __future__ import annotations
 

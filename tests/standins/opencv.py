@@ -151,15 +151,25 @@ def subtract(one: Any, other: Any) -> Any:
 
 
 def absdiff(one: Any, other: Any) -> Any:
-    return _one("absdiff", one, other, None)
+    if other.ndim == 1:  # a colour, which opencv.js does not take
+        other = np.broadcast_to(other.astype(one.dtype), one.shape)
+    return _one("absdiff", one, np.ascontiguousarray(other), None)
+
+
+def transpose(src: Any) -> Any:
+    return np.ascontiguousarray(src.T)
+
+
+def calcHist(images: Any, channels: Any, mask: Any, size: Any, ranges: Any) -> Any:  # noqa: N802
+    return np.bincount(images[0].ravel(), minlength=size[0]).astype(np.float32)
 
 
 def norm(src: Any, kind: int) -> float:
     return float(_called("norm", src, kind)[0])
 
 
-def minMaxLoc(src: Any) -> Any:  # noqa: N802
-    found = _called("minMaxLoc", src)[0]
+def minMaxLoc(src: Any, mask: Any = None) -> Any:  # noqa: N802
+    found = _called("minMaxLoc", src, *([] if mask is None else [mask]))[0]
     return found.minVal, found.maxVal, found.minLoc, found.maxLoc
 
 
