@@ -141,11 +141,11 @@ def grey_of(picture: Bytes) -> Floats:
     Ink is what differs from the median of its surroundings. The colours are mixed by a matched
     filter: a channel counts as the ink stands out in it, against the noise it has.
     """
-    channels = _channels(picture)
+    colours = np.asarray(cv2.extractChannel(picture, 0)) if _is_grey(picture) else picture
     factor = max(1, max(picture.shape[:2]) // COLOUR_SIZE)
     height, width = (max(1, length // factor) for length in picture.shape[:2])
-    whole = [each[: height * factor, : width * factor] for each in channels]
-    small = [cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA) for each in whole]
+    whole = colours[: height * factor, : width * factor]
+    small = cv2.split(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
     reach = min(MEDIAN_REACH, max(3, min(height, width) // 2)) | 1
     rest = np.stack([cv2.subtract(each, cv2.medianBlur(each, reach), dtype=cv2.CV_32F).ravel()
                      for each in small])  # fmt: skip
@@ -162,19 +162,18 @@ def grey_of(picture: Bytes) -> Floats:
     signal = np.abs(rest[:, chosen if chosen.any() else sample].mean(axis=1)) + 1e-3
     weights = signal / noise**2
     weights = np.asarray(weights / weights.sum(), np.float32)
-    grey = channels[0] if len(channels) == 1 else cv2.transform(picture, weights[None])
+    grey = colours if len(weights) == 1 else cv2.transform(picture, weights[None])
     levels = np.arange(256, dtype=np.float32) / np.float32(255)
     return np.asarray(cv2.LUT(grey, 1 - levels if light > dark else levels), np.float32)
 
 
-def _channels(picture: Bytes) -> list[Bytes]:
-    """The channels of a picture, (H, W) each: one alone where all are the same."""
-    channels = [np.asarray(each, np.uint8) for each in cv2.split(picture)]
-    first, *others = channels
+def _is_grey(picture: Bytes) -> bool:
+    """Whether all channels of a picture, (H, W, 3), are the same."""
     for step in (16, 1):  # few pixels tell most pictures in colour from grey ones
-        if not all(np.array_equal(first[::step, ::step], each[::step, ::step]) for each in others):
-            return channels
-    return [first]
+        red, green, blue = np.moveaxis(picture[::step, ::step], 2, 0)
+        if not (np.array_equal(red, green) and np.array_equal(red, blue)):
+            return False
+    return True
 
 
 def _resized(grey: Floats, scale: float) -> Floats:

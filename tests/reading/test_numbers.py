@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lenet_digits import Reading, UnreadableImageError, predict, read, read_many
+from lenet_digits.reading.page_ink import parts_in
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SINGLE = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".png", ".jpg"))
@@ -187,6 +188,28 @@ def test_what_is_not_a_picture_raises(tmp_path):
         read(path)
     with pytest.raises(ValueError, match="must be 1 or more"):
         read(np.zeros((28, 28)), digits=0)
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 190, 40)])
+def test_a_layer_of_ink_is_read_by_its_alpha_whatever_its_colour(number, colour):
+    picture = drawn(number, "90217")
+    layer = np.empty((*picture.shape, 4), np.uint8)
+    layer[..., :3], layer[..., 3] = colour, 255 - picture
+    assert read(layer).text == read(picture).text == "90217"
+    layer[..., 3] = 255  # a twin: without its alpha the layer shows nothing
+    assert read(layer).text == ""
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 0.9, 1.0])
+def test_parts_are_measured_as_opencv_measures_them(share):
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1), (1, 30), (30, 1), (40, 57)):
+        mask = (rng.random(shape) < share).astype(np.uint8)
+        labels, stats, centres = parts_in(mask)
+        _, *expected = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        assert np.array_equal(labels, expected[0])
+        assert np.array_equal(stats[1:], expected[1][1:])
+        assert np.allclose(centres[1:], expected[2][1:])
 
 
 def test_words_hold_no_digits():

@@ -130,17 +130,6 @@ def test_preprocessing_gives_what_the_network_takes(photos: list[np.ndarray]) ->
     assert int(logits.argmax()) == 7
 
 
-def test_a_blank_page_is_an_error_not_a_digit() -> None:
-    with pytest.raises(NoInkError):
-        predict(np.full((60, 60), 255, np.uint8))
-
-
-@pytest.mark.parametrize("junk", [b"", b"not a picture", "/nowhere/at-all.png", 7, None, [1, 2]])
-def test_what_is_no_picture_is_an_error_of_ours(junk: Any) -> None:
-    with pytest.raises(UnreadableImageError):
-        predict(junk)
-
-
 def test_the_method_is_passed_on(photos: list[np.ndarray]) -> None:
     by_hand = load_model()(preprocess(photos[0], method="center-crop"))
     answer = predict(photos[0], method="center-crop")
@@ -148,11 +137,6 @@ def test_the_method_is_passed_on(photos: list[np.ndarray]) -> None:
     assert answer.digit == int(by_hand.argmax())
     many = next(predict_many([photos[0]], method="center-crop"))
     assert many.probabilities == pytest.approx(answer.probabilities, abs=1e-6)
-
-
-def test_an_unknown_method_is_refused(photos: list[np.ndarray]) -> None:
-    with pytest.raises(ValueError, match="mnist"):
-        predict(photos[0], method="magic")
 
 
 def test_a_model_of_the_callers_answers(photos: list[np.ndarray]) -> None:
@@ -201,7 +185,7 @@ def test_equal_predictions_are_equal_and_travel_between_processes() -> None:
 
 
 @pytest.mark.parametrize(("score", "is_digit"), [(0.0, True), (1.0, True), (1.0001, False)])
-def test_above_one_it_is_no_digit(score: float, is_digit: bool) -> None:
+def test_above_one_it_is_not_a_digit(score: float, is_digit: bool) -> None:
     assert a_prediction(outlier_score=score).is_digit is is_digit
 
 
@@ -211,12 +195,6 @@ def test_above_one_it_is_no_digit(score: float, is_digit: bool) -> None:
 )
 def test_no_percentage_claims_certainty(share: float, words: str) -> None:
     assert prediction.percent(share) == words
-
-
-def test_a_prediction_reads_well() -> None:
-    assert repr(a_prediction()) == "<Prediction: 4 at 55.0 %>"
-    assert "does not look like a digit" in repr(a_prediction(outlier_score=3.0))
-    assert "unknown" in repr(a_prediction(outlier_score=None))
 
 
 def test_a_prediction_goes_into_json_and_back() -> None:
