@@ -279,7 +279,8 @@ def test_a_change_to_the_process_would_be_noticed():
 
 
 def test_without_openmp_torch_keeps_its_threads(monkeypatch):
-    monkeypatch.setattr(threads, "_openmp", lambda: None)
+    monkeypatch.setattr(torch._C, "__file__", __file__)  # not a library
+    monkeypatch.setattr(threads, "_openmp", threads._openmp.__wrapped__)
     before = torch.get_num_threads()
     with one_thread():
         assert torch.get_num_threads() == before
