@@ -147,7 +147,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     confidence = prediction.confidence
     if prediction.is_digit is False:
         verdict, headline = "unlike", "Not a digit"
-        note = f"It looks like none of the ten. The nearest is a {first}."
+        note = f"It looks like none of the ten. The nearest is {_named(first)}."
         if prediction.reason:
             note = f"The picture shows {prediction.reason}. They could not be read as a number."
     elif confidence >= SURE:
@@ -156,7 +156,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     else:
         verdict, headline = "digit", str(first)
         runner_up = percent(prediction.probabilities[second])
-        note = f"{percent(confidence)} sure. It may be a {second} ({runner_up})."
+        note = f"{percent(confidence)} sure. It may be {_named(second)} ({runner_up})."
     if prediction.is_digit is None:
         note += ". These weights cannot tell whether it is a digit."
     discarded = f"{percent(steps.discarded)} of the ink was left aside: specks, lines or borders."
@@ -169,6 +169,10 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
         "steps": _steps(steps),
         "discarded": discarded if steps.discarded >= WORTH_MENTION else "",
     }
+
+
+def _named(digit: int) -> str:
+    return f"an {digit}" if digit == 8 else f"a {digit}"
 
 
 def digit_of(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:

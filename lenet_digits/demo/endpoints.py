@@ -7,10 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import gradio as gr
-
 from lenet_digits.demo.answers import from_data_url
-from lenet_digits.demo.routes import example_pictures
+from lenet_digits.demo.fragments import example_pictures
+from lenet_digits.demo.quick_gradio import gr
 from lenet_digits.demo.threads import MAX_THREADS, in_a_thread
 from lenet_digits.reading.numbers import Reading
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError

@@ -24,11 +24,10 @@ from starlette.staticfiles import NotModifiedResponse
 
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES
-from lenet_digits.demo.identity import MANIFEST, STATIC
+from lenet_digits.demo.fragments import MANIFEST, STATIC, example_pictures
 from lenet_digits.demo.threads import in_a_thread
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
 from lenet_digits.storage.files import WeightsError
-from lenet_digits.storage.shipped import examples_directory
 
 MAX_WAITING = 256  # pictures that wait for a thread; a caller beyond is told to come again
 DAY = 86_400  # seconds that a browser may keep a picture before it asks again
@@ -147,12 +146,6 @@ class Routes:
         if isinstance(outcome, ValueError):
             raise outcome
         return outcome
-
-
-def example_pictures() -> list[Path]:
-    """The example pictures that come with the package, sorted by name."""
-    pictures = examples_directory().glob("[0-9a-z]*-*.*")
-    return sorted(path for path in pictures if path.suffix in (".png", ".jpg"))
 
 
 def _file(request: Request, path: Path) -> Response:

@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 from fastapi import FastAPI
-from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -24,10 +22,12 @@ from lenet_digits import __version__
 from lenet_digits.demo.address import bracketed, choose_address, others_open, url
 from lenet_digits.demo.answers import MAX_BYTES, for_page, for_programs
 from lenet_digits.demo.endpoints import READING_SCHEMA
+from lenet_digits.demo.fragments import NAME, static_file
 from lenet_digits.demo.guard import HANDLERS, Guard, swept
-from lenet_digits.demo.identity import NAME, Identity
+from lenet_digits.demo.identity import Identity
 from lenet_digits.demo.inside import for_panel, kernels
-from lenet_digits.demo.page import build_demo, static_file
+from lenet_digits.demo.page import build_demo
+from lenet_digits.demo.quick_gradio import gr
 from lenet_digits.demo.routes import AROUND, Routes
 from lenet_digits.demo.threads import MAX_THREADS
 from lenet_digits.reading.prediction import shipped_network
@@ -104,7 +104,7 @@ def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
     """What `gradio.mount_gradio_app` needs to know of this app besides where it goes."""
     answers = (for_programs, for_page, for_panel, kernels)
     routes = Routes(*(partial(answer, model=model) for answer in answers))
-    guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + AROUND}
+    guard = {"uploads": gr.utils.get_upload_folder(), "max_bytes": MAX_BYTES + AROUND}
     return {
         "theme": _theme(),
         "css": static_file("demo.css"),

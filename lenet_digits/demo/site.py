@@ -22,16 +22,18 @@ from typing import Any
 
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES
-from lenet_digits.demo.identity import MANIFEST, STATIC, head_html
-from lenet_digits.demo.page import (
+from lenet_digits.demo.fragments import (
+    MANIFEST,
+    STATIC,
     about_html,
+    example_pictures,
     footer_html,
+    head_html,
     reader_html,
     reader_scripts,
     shipped_metrics,
     static_file,
 )
-from lenet_digits.demo.routes import example_pictures
 from lenet_digits.storage.files import write_atomically
 from lenet_digits.storage.shipped import PACKAGE, WEIGHTS_FILE, shipped_weights
 
