@@ -73,12 +73,12 @@ MISTAKES_SHOWN = 150
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     """Write a figure in the format that the file name ends in. It appears whole or not at all.
 
-    Raises ValueError for a name that ends in none of `FORMATS`, OSError where it cannot be written.
+    Raises ValueError if the name ends in none of `FORMATS`, OSError if it cannot be written.
     """
     target = Path(path)
     if target.suffix[1:].lower() not in FORMATS:
         raise ValueError(
-            f"{target.name} names no format for a figure: end it in .{', .'.join(FORMATS)}."
+            f"{target.name} does not end in a format for figures: use .{', .'.join(FORMATS)}."
         )
     buffer = io.BytesIO()
     figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=DPI)
@@ -261,9 +261,9 @@ def plot_reliability(results: Mapping[str, Reliability]) -> Figure:
 def plot_steps(
     pictures: Sequence[tuple[str, CanvasSteps, Prediction]], *, model: LeNet5 | None = None
 ) -> Figure:
-    """How pictures were read, a row each: every step to the canvas, the network's view, the bars.
+    """How pictures were read: a row for each, with the steps to its canvas and its probabilities.
 
-    The network's view is C1's six maps, and the ink that mattered to the answer.
+    Between them are the six maps of C1, and the ink that mattered to the answer.
 
     Args:
         pictures: name, steps and prediction of each.

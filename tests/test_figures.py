@@ -130,7 +130,7 @@ def test_a_saved_figure_is_sharp_at_the_width_of_a_readme(tmp_path):
 
 
 def test_a_name_without_a_known_format_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="end it in"):
+    with pytest.raises(ValueError, match="does not end in"):
         plotting.save_figure(curve(), tmp_path / "cost.doc")
     assert not list(tmp_path.iterdir())
 

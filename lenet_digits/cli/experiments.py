@@ -111,9 +111,9 @@ def _train(
     cost = [epoch.train_loss for epoch in run.epochs]
     unit = "mean cross-entropy (nats)"
     save_figure(plot_epochs("Training cost", run.epochs, cost, unit=unit), folder / "cost.png")
-    accuracy = [epoch.test_accuracy for epoch in run.epochs]
+    shares = [epoch.test_accuracy for epoch in run.epochs]
     save_figure(
-        plot_epochs(f"Accuracy on {measured}", run.epochs, accuracy), folder / "accuracy.png"
+        plot_epochs(f"Accuracy on {measured}", run.epochs, shares), folder / "accuracy.png"
     )
     print(
         f"{run.evaluation.accuracy:.2%} of {measured} read right ({run.evaluation.errors} wrong)."

@@ -1,13 +1,13 @@
-"""The HTML, JavaScript and CSS that the page is made of, whoever serves it.
+"""Puts together the HTML and the JavaScript of the page from the files in ``static/``.
 
-The parts are in ``static/``. This module needs neither Gradio nor a server, so that the static site
-is written without them.
+It needs neither Gradio nor a server, so that the static site is written without them.
 """
 
 from __future__ import annotations
 
 import html
 import logging
+import re
 from pathlib import Path
 
 from lenet_digits import __version__
@@ -39,6 +39,8 @@ SKETCHES = (  # the examples that can be put on the sketchpad: dark ink on a pla
     "7-corner",
 )
 
+COMMENTS = re.compile(r"^ *//.*\n", re.MULTILINE)  # lines of a script that visitors need not load
+
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ def static_file(name: str) -> str:
 
 
 def head_html(root: str) -> str:
-    """The page's head: its title, icons and share card. `root` is the page's address without /."""
+    """The page's title, icons and share card. `root` is its address without the last slash."""
     template = (STATIC / "head.html").read_text(encoding="utf-8")
     return template.format(name=NAME, about=ABOUT, root=html.escape(root))
 
@@ -71,7 +73,8 @@ def reader_html(source: str) -> str:
 
 def reader_scripts(engine: str, *sources: str) -> str:
     """The JavaScript of an engine, ``engine-server`` or ``engine-browser``, and of readers."""
-    return "".join(static_file(f"{name}.js") for name in (engine, "answer", "inside", *sources))
+    scripts = "".join(static_file(f"{name}.js") for name in (engine, "answer", "inside", *sources))
+    return COMMENTS.sub("", scripts)
 
 
 def _bars() -> str:
@@ -101,9 +104,9 @@ def _examples(source: str) -> str:
 # About -----------------------------------------------------------------------------------------
 
 
-REFUSALS = "Where a picture looks like none of the ten, it says so."
+REFUSALS = "If a picture looks like none of the ten digits, the page says so."
 NO_REFUSALS = (
-    "Whether a picture is a digit at all is unknown: these weights never learned what is not one."
+    "These weights learned from digits only, so the page cannot tell whether a picture is a digit."
 )
 
 
@@ -174,7 +177,7 @@ def _curve(title: str, values: list[float]) -> str:
 
 
 def shipped_metrics() -> Metrics | None:
-    """The figures of the shipped weights; None, and a line in the log, where they are damaged."""
+    """The figures of the shipped weights; None, and a line in the log, if they are damaged."""
     try:
         return Metrics.read(weights_directory() / METRICS_FILE)
     except (OSError, ValueError) as error:

@@ -212,7 +212,9 @@ def _check_headers(scope: Scope, *, others_see: bool) -> None:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     names = {name for name, _ in headers}
     hosts = [value for name, value in headers if name in (b"host", b"x-forwarded-host")]
-    if not all(map(HOSTS.fullmatch, hosts)) or names >= {b"content-length", b"transfer-encoding"}:
+    two_lengths = names >= {b"content-length", b"transfer-encoding"}
+    origin_without_host = b"origin" in names and b"host" not in names  # Gradio would fail at it
+    if not all(map(HOSTS.fullmatch, hosts)) or two_lengths or origin_without_host:
         raise HTTPException(400, "The headers contradict each other, or their host is not valid.")
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
         raise HTTPException(431, f"The headers may have {MAX_HEADERS // 2**10} kB.")

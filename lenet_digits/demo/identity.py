@@ -1,7 +1,7 @@
-"""Makes the app known by its own name: title, icon and share card of the page, and its documents.
+"""Gives the page and the API's document the app's own name, icon and share card.
 
-Gradio's page and its OpenAPI document speak of Gradio, and do not know the path that a proxy serves
-the app at. They are corrected as they are sent.
+Gradio's page and its OpenAPI document name Gradio, and they do not know the path at which a proxy
+serves the app. This middleware corrects both as they are sent.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lenet_digits.demo.fragments import ABOUT, NAME, head_html
 from lenet_digits.demo.guard import changed
 from lenet_digits.demo.quick_gradio import gr
 
-# What Gradio's page has in the place of ours.
+# What our own head replaces in Gradio's page.
 GRADIOS = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>')
-# Where the page looks for all else. Gradio takes it from the request, which does not have the path
-# that a proxy serves the app at; the page's own address has it.
+# The address from which the page loads all other files. Gradio takes it from the request, where the
+# path at which a proxy serves the app is missing. The page's own address has that path.
 ROOT = re.compile(r'const root = "[^"]*";')
 OWN_ROOT = (
     "const root = window.gradio_config.root ="

@@ -22,7 +22,7 @@ def _no_stub_files() -> Iterator[None]:
             raise OSError
         return getfile(thing)
 
-    inspect.getfile = getfile_of_others
+    inspect.getfile = getfile_of_others  # type: ignore[assignment]
     try:
         yield
     finally:

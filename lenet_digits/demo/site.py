@@ -57,7 +57,7 @@ FROM_HERE = "No requests go to anyone else."
 
 
 class SiteError(ValueError):
-    """Files of Pyodide that are missing, or that are not those of the pinned version."""
+    """Files of Pyodide are missing, or they are not those of the pinned version."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Pyodide:
     def check(self, folder: str | PathLike[str]) -> dict[str, bytes]:
         """The release's files in a folder, by name.
 
-        Raises SiteError where one is missing, or is another.
+        Raises SiteError if one is missing or has another hash.
         """
         contents = {}
         for name, expected in self.files.items():
