@@ -97,7 +97,7 @@ class Guard:
         except ClientDisconnect:
             pass
         except Exception as error:
-            reply = refusal(Request(scope), error)
+            reply = refusal(Request(scope), error, ours=API not in scope["path"])
             if started:  # an event stream that breaks off: end it as such streams end
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
@@ -212,9 +212,7 @@ def _check_headers(scope: Scope, *, others_see: bool) -> None:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     names = {name for name, _ in headers}
     hosts = [value for name, value in headers if name in (b"host", b"x-forwarded-host")]
-    two_lengths = names >= {b"content-length", b"transfer-encoding"}
-    origin_without_host = b"origin" in names and b"host" not in names  # Gradio would fail at it
-    if not all(map(HOSTS.fullmatch, hosts)) or two_lengths or origin_without_host:
+    if not all(map(HOSTS.fullmatch, hosts)) or names >= {b"content-length", b"transfer-encoding"}:
         raise HTTPException(400, "The headers contradict each other, or their host is not valid.")
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADERS:
         raise HTTPException(431, f"The headers may have {MAX_HEADERS // 2**10} kB.")
@@ -222,17 +220,17 @@ def _check_headers(scope: Scope, *, others_see: bool) -> None:
     scope["headers"] = [(name, value) for name, value in headers if name not in dropped]
 
 
-def refusal(request: Request, error: Exception) -> JSONResponse:
+def refusal(request: Request, error: Exception, *, ours: bool = False) -> JSONResponse:
     """A status and a sentence for any error.
 
-    Gradio fails with all kinds of errors at calls to its API that it cannot parse, so these count
-    as the caller's fault. Errors of the operating system, and errors elsewhere, are the server's.
+    Gradio fails with all kinds of errors at calls and headers that it cannot parse, so an error
+    counts as the caller's fault unless it is `ours`, or comes from the operating system.
     """
     if isinstance(error, HTTPException) and error.status_code != 503:
         return JSONResponse({"detail": error.detail}, error.status_code)
     if isinstance(error, HTTPException) or _no_files_left(error):
         return JSONResponse({"detail": BUSY}, 503, {"retry-after": "5"})
-    if isinstance(error, OSError) or API not in request.scope["path"]:
+    if ours or isinstance(error, OSError):
         log.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
         return JSONResponse({"detail": "The server failed at this; its log says how."}, 500)
     log.info("%s %r: %r", request.method, request.scope["path"], error)
