@@ -112,9 +112,7 @@ def _train(
     unit = "mean cross-entropy (nats)"
     save_figure(plot_epochs("Training cost", run.epochs, cost, unit=unit), folder / "cost.png")
     shares = [epoch.test_accuracy for epoch in run.epochs]
-    save_figure(
-        plot_epochs(f"Accuracy on {measured}", run.epochs, shares), folder / "accuracy.png"
-    )
+    save_figure(plot_epochs(f"Accuracy on {measured}", run.epochs, shares), folder / "accuracy.png")
     print(
         f"{run.evaluation.accuracy:.2%} of {measured} read right ({run.evaluation.errors} wrong)."
     )
