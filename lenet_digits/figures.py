@@ -73,12 +73,12 @@ MISTAKES_SHOWN = 150
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     """Write a figure in the format that the file name ends in. It appears whole or not at all.
 
-    Raises ValueError for a name that ends in none of `FORMATS`, OSError where it cannot be written.
+    Raises ValueError if the name ends in none of `FORMATS`, OSError if it cannot be written.
     """
     target = Path(path)
     if target.suffix[1:].lower() not in FORMATS:
         raise ValueError(
-            f"{target.name} names no format for a figure: end it in .{', .'.join(FORMATS)}."
+            f"{target.name} does not end in a format for figures: use .{', .'.join(FORMATS)}."
         )
     buffer = io.BytesIO()
     figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=DPI)
@@ -87,41 +87,24 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
 
 
 @matplotlib.rc_context(STYLE)
-def plot_cost(epochs: Sequence[EpochRecord]) -> Figure:
-    """The training cost, mean cross-entropy in nats, against epochs."""
-    return _curve(
-        "Training cost",
-        epochs,
-        [record.train_loss for record in epochs],
-        "mean cross-entropy (nats)",
-        "{:.4f}",
-    )
-
-
-@matplotlib.rc_context(STYLE)
-def plot_accuracy(epochs: Sequence[EpochRecord], *, digits: str = "the test digits") -> Figure:
-    """The accuracy on the test digits, or on the digits that ``digits`` names, against epochs."""
-    figure = _curve(
-        f"Accuracy on {digits}",
-        epochs,
-        [record.test_accuracy for record in epochs],
-        "share read right",
-        "{:.2%}",
-    )
-    figure.axes[0].yaxis.set_major_formatter(PercentFormatter(1))
-    return figure
-
-
-def _curve(
-    title: str, epochs: Sequence[EpochRecord], values: Sequence[float], unit: str, form: str
+def plot_epochs(
+    title: str, epochs: Sequence[EpochRecord], values: Sequence[float], *, unit: str = ""
 ) -> Figure:
+    """A value of each epoch as a curve, with the last value beside it.
+
+    Args:
+        title: what the values are.
+        epochs: one or more.
+        values: one for each epoch; shares, from 0 to 1, where ``unit`` is left out.
+        unit: what the values are counted in, for instance "mean cross-entropy (nats)".
+    """
     figure = Figure(figsize=(7, 3.6))
     axes = figure.add_subplot(title=title, xlabel="epoch", ylabel=unit)
     numbers = [record.epoch for record in epochs]
     axes.plot(numbers, values, color=TEAL, linewidth=2)
     axes.plot(numbers[-1], values[-1], "o", color=TEAL)
     axes.annotate(
-        form.format(values[-1]),
+        f"{values[-1]:.4f}" if unit else f"{values[-1]:.2%}",
         (numbers[-1], values[-1]),
         xytext=(7, 0),
         textcoords="offset points",
@@ -130,6 +113,8 @@ def _curve(
         weight="bold",
         annotation_clip=False,
     )
+    if not unit:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.margins(x=0.02)
     return figure
@@ -174,16 +159,6 @@ def _page(
         page[top : top + 28, left : left + 28] = image
         axes.text(left + 14, top - 1, caption, ha="center", va="bottom", color=color, size=9)
     axes.imshow(page, cmap=INK_ON_PAPER, vmin=0, vmax=255)
-    return figure
-
-
-@matplotlib.rc_context(STYLE)
-def plot_probabilities(prediction: Prediction) -> Figure:
-    """The ten probabilities as bars. The answer's bar has its own colour."""
-    figure = Figure(figsize=(5, 2.6))
-    axes = figure.add_subplot(title=_verdict(prediction))
-    _bars(axes, prediction)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -286,9 +261,9 @@ def plot_reliability(results: Mapping[str, Reliability]) -> Figure:
 def plot_steps(
     pictures: Sequence[tuple[str, CanvasSteps, Prediction]], *, model: LeNet5 | None = None
 ) -> Figure:
-    """How pictures were read, a row each: every step to the canvas, the network's view, the bars.
+    """How pictures were read: a row for each, with the steps to its canvas and its probabilities.
 
-    The network's view is C1's six maps, and the ink that mattered to the answer.
+    Between them are the six maps of C1, and the ink that mattered to the answer.
 
     Args:
         pictures: name, steps and prediction of each.

@@ -307,7 +307,7 @@ def push_static_space(
 
     Raises HubError where the Hub cannot be reached or refuses.
     """
-    from lenet_digits.demo.site import write_site  # imports gradio, which takes seconds
+    from lenet_digits.demo.site import write_site
 
     with tempfile.TemporaryDirectory() as folder:
         write_site(folder)

@@ -10,16 +10,16 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,9 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @contextmanager
 def others_litter() -> Iterator[None]:
-    """Lets a library leave sockets and event loops unclosed, and collects them before it is over.
+    """Lets a library leave sockets and event loops unclosed, and collects them at the end.
 
-    Left alone, they would be reported at some later test, whichever runs when they are collected.
+    Python would otherwise report them during some later test.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -58,7 +58,7 @@ class App:
     """The app as ``python app.py`` starts it."""
 
     url: str
-    temporary: Path  # where Gradio keeps what it keeps on disk
+    temporary: Path  # where Gradio keeps files
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
             break
     else:
         pytest.fail("python app.py ended before it served a page:\n" + "".join(said))
-    # Read on: an app whose output nobody reads stands still once the pipe is full.
+    # The app would stop once the pipe is full, so its output is read.
     reader = threading.Thread(target=process.stdout.read)
     reader.start()
     yield App(f"http://127.0.0.1:{port}/", temporary)
@@ -103,7 +103,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 def browser() -> Iterator[Browser]:
     """A headless Chromium, the system's or Playwright's own.
 
-    While it lives, Playwright's event loop counts as running in this thread, and no other can.
+    Until it is closed, Playwright's event loop runs in this thread, and no other can.
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     names = ("chromium", "chromium-browser", "google-chrome")
@@ -114,3 +114,42 @@ def browser() -> Iterator[Browser]:
         chromium = runner.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """One visitor with a warm cache, for the tests that need no other."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(visitor: BrowserContext, app: App) -> Iterator[Page]:
+    """The app, ready to draw on, in a browser that remembers nothing of earlier tests."""
+    from browsing import open_page
+
+    page = visitor.new_page()
+    open_page(page, app.url)
+    yield page
+    page.evaluate("try { localStorage.clear() } catch {}")
+    page.close()
+
+
+@pytest.fixture
+def new_page(browser: Browser, app: App) -> Iterator[Callable[..., Page]]:
+    """Opens the app as another visitor, with the browser's options as given."""
+    from browsing import open_page
+
+    contexts = []
+
+    def open_app(**options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options)
+        contexts.append(context)
+        page = context.new_page()
+        open_page(page, app.url)
+        return page
+
+    yield open_app
+    for context in contexts:
+        context.close()

@@ -32,28 +32,23 @@ def digits(count):
     return Digits(images, torch.arange(count) % 10)
 
 
+def curve():
+    return plotting.plot_epochs("Cost", EPOCHS, [1.0, 0.5, 0.3, 0.2, 0.1], unit="nats")
+
+
 def texts(figure):
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-@pytest.mark.parametrize(
-    ("plot", "values", "last"),
-    [
-        (plotting.plot_cost, [1 / n for n in range(1, 6)], "0.2000"),
-        (plotting.plot_accuracy, [1 - 0.1 / n for n in range(1, 6)], "98.00%"),
-    ],
-)
-def test_curves_go_through_every_epoch_and_name_the_last_value(plot, values, last):
-    figure = plot(EPOCHS)
+@pytest.mark.parametrize(("unit", "last"), [("nats", "0.9800"), ("", "98.00%")])
+def test_a_curve_goes_through_every_epoch_and_names_the_last_value(unit, last):
+    values = [epoch.test_accuracy for epoch in EPOCHS]
+    figure = plotting.plot_epochs("Accuracy", EPOCHS, values, unit=unit)
     x, y = figure.axes[0].lines[0].get_data()
     assert list(x) == [1, 2, 3, 4, 5]
     assert list(y) == pytest.approx(values)
     assert texts(figure) == [last]
-
-
-def test_the_accuracy_says_on_which_digits_it_was_measured():
-    figure = plotting.plot_accuracy(EPOCHS, digits="5,000 held-out training digits")
-    assert figure.axes[0].get_title(loc="left") == "Accuracy on 5,000 held-out training digits"
+    assert figure.axes[0].get_title(loc="left") == "Accuracy"
 
 
 def test_every_sample_is_shown_under_its_label():
@@ -81,13 +76,6 @@ def test_a_page_of_mistakes_may_be_empty_and_is_never_endless():
     figure = plotting.plot_mistakes(given, (given.labels + 1) % 10)
     assert len(texts(figure)) == plotting.MISTAKES_SHOWN
     assert figure.axes[0].get_title(loc="left").endswith("the first 150")
-
-
-def test_the_bars_are_the_probabilities():
-    axes = plotting.plot_probabilities(SEVEN).axes[0]
-    assert [bar.get_height() for bar in axes.patches] == list(SEVEN.probabilities)
-    assert axes.get_title(loc="left") == "7 at 75.0 %"
-    assert "not a digit" in plotting.plot_probabilities(NO_DIGIT).axes[0].get_title(loc="left")
 
 
 def test_the_confusion_matrix_shows_every_count():
@@ -118,33 +106,38 @@ def test_the_steps_of_each_picture_are_a_row_of_their_own(tmp_path):
     names = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
     assert names[0] == "first.png"
     assert len(names[1]) == 26
+    last = figure.axes[len(figure.axes) // 2 - 1]
+    assert [bar.get_height() for bar in last.patches] == list(SEVEN.probabilities)
+    assert [axes.get_title(loc="left") for axes in (last, figure.axes[-1])] == [
+        "7 at 75.0 %", "not a digit (closest: 7 at 75.0 %)",
+    ]  # fmt: skip
     plotting.save_figure(figure, tmp_path / "steps.png")
 
 
 @pytest.mark.parametrize("suffix", plotting.FORMATS)
 def test_a_figure_is_saved_in_the_format_of_its_name_with_directories_made(tmp_path, suffix):
-    path = tmp_path / "new" / f"bars.{suffix}"
-    plotting.save_figure(plotting.plot_probabilities(SEVEN), path)
+    path = tmp_path / "new" / f"cost.{suffix}"
+    plotting.save_figure(curve(), path)
     start = path.read_bytes()[:5]
     assert start in (b"%PDF-", b"\x89PNG\r", b"<?xml")
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_a_saved_figure_is_sharp_at_the_width_of_a_readme(tmp_path):
-    plotting.save_figure(plotting.plot_cost(EPOCHS), tmp_path / "cost.png")
+    plotting.save_figure(curve(), tmp_path / "cost.png")
     with Image.open(tmp_path / "cost.png") as image:
         assert image.width >= 1000
 
 
 def test_a_name_without_a_known_format_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="end it in"):
-        plotting.save_figure(plotting.plot_cost(EPOCHS), tmp_path / "cost.doc")
+    with pytest.raises(ValueError, match="does not end in"):
+        plotting.save_figure(curve(), tmp_path / "cost.doc")
     assert not list(tmp_path.iterdir())
 
 
 def test_the_users_own_settings_of_matplotlib_stay_as_they_are():
     before = [matplotlib.rcParams[key] for key in plotting.STYLE]
-    plotting.plot_cost(EPOCHS)
+    curve()
     assert [matplotlib.rcParams[key] for key in plotting.STYLE] == before
 
 
@@ -152,9 +145,9 @@ def test_plotting_leaves_pyplot_and_its_list_of_open_figures_alone():
     # In a process of its own: Gradio imports pyplot, and may have been imported here before.
     script = (
         "import sys\n"
-        "from lenet_digits.figures import plot_cost\n"
-        "from lenet_digits import EpochRecord\n"
-        f"plot_cost({EPOCHS!r})\n"
+        "import numpy as np\n"
+        "from lenet_digits.figures import plot_occlusion\n"
+        "plot_occlusion(np.ones((28, 28)), np.ones((28, 28)))\n"
         "assert 'matplotlib.figure' in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -62,7 +62,7 @@ def _train(
 ) -> int:
     from tqdm import tqdm
 
-    from lenet_digits.figures import plot_accuracy, plot_cost, save_figure
+    from lenet_digits.figures import plot_epochs, save_figure
     from lenet_digits.model import save_weights, usable_device
     from lenet_digits.storage.shipped import WEIGHTS_FILE
     from lenet_digits.training.loop import train
@@ -108,8 +108,11 @@ def _train(
         if bar is not None:
             bar.close()
     measured = run.metrics.evaluated_on
-    save_figure(plot_cost(run.epochs), folder / "cost.png")
-    save_figure(plot_accuracy(run.epochs, digits=measured), folder / "accuracy.png")
+    cost = [epoch.train_loss for epoch in run.epochs]
+    unit = "mean cross-entropy (nats)"
+    save_figure(plot_epochs("Training cost", run.epochs, cost, unit=unit), folder / "cost.png")
+    shares = [epoch.test_accuracy for epoch in run.epochs]
+    save_figure(plot_epochs(f"Accuracy on {measured}", run.epochs, shares), folder / "accuracy.png")
     print(
         f"{run.evaluation.accuracy:.2%} of {measured} read right ({run.evaluation.errors} wrong)."
     )

@@ -1,4 +1,4 @@
-"""Answers as the page and the API send them: words, numbers and small pictures, ready for JSON."""
+"""Turns answers into what the page and the API send: words, numbers and small pictures for JSON."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
 MAX_BYTES = 20 * 2**20  # of a picture that is sent; phone photos have 2 to 12 MiB
-WIDE = 1.1  # times its height: ink that is wider may be a number even where it passes for a digit
+WIDE = 1.1  # width over height: ink that is wider may be a number although it passes for a digit
 SHOWN = 2000  # pixels: longest side of the picture that digits are cut out of to be shown
-MARGIN = 0.15  # of a digit's box: what is shown around it
+MARGIN = 0.15  # share of a digit's longer side that is shown around its box
 CROP = 64  # pixels: longest side, at most, of the picture of one digit among several
 SURE = 0.9  # probability from which the second digit is not worth a mention
 
@@ -40,9 +40,9 @@ def for_programs(picture: bytes, model: LeNet5 | None = None) -> dict[str, Any]:
 
 
 def for_page(picture: bytes, model: LeNet5 | None = None) -> dict[str, Any]:
-    """The answer to a picture file as the page shows it. A blank picture has an answer, too.
+    """The answer to a picture file as the page shows it. A blank picture has an answer too.
 
-    Raises UnreadableImageError where it is not a picture.
+    Raises UnreadableImageError if the file is not a picture.
     """
     try:
         steps = likeliest(canvas_steps(picture), model=model)
@@ -91,9 +91,10 @@ def describe_reading(reading: Reading, picture: bytes) -> dict[str, Any]:
 
 
 def upright(picture: bytes, *, turned: int) -> tuple[Image.Image, float]:
-    """The picture as `read` counts its boxes, no larger than `SHOWN`, and how much smaller it is.
+    """The picture in which the boxes of `read` lie, at most `SHOWN` pixels long, and its scale.
 
-    It is turned by its EXIF orientation, and then so many degrees clockwise.
+    The scale is its size as a share of the file's. The picture is turned as its EXIF data say, and
+    then by `turned` degrees clockwise.
     """
     with opened(picture) as page:
         longest = max(page.size)
@@ -108,7 +109,7 @@ def upright(picture: bytes, *, turned: int) -> tuple[Image.Image, float]:
 
 
 def _digit_of_line(digit: Digit, page: Image.Image, scale: float) -> dict[str, Any]:
-    """One digit of a line as the page shows it, with what `page` shows in and around its box."""
+    """One digit of a line as the page shows it, with its place in the picture `page`."""
     left, top, right, bottom = (edge * scale for edge in digit.box)
     around = MARGIN * max(right - left, bottom - top) + 1
     crop = page.crop(
@@ -147,7 +148,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     confidence = prediction.confidence
     if prediction.is_digit is False:
         verdict, headline = "unlike", "Not a digit"
-        note = f"It looks like none of the ten. The nearest is a {first}."
+        note = f"It looks like none of the ten. The nearest is {_named(first)}."
         if prediction.reason:
             note = f"The picture shows {prediction.reason}. They could not be read as a number."
     elif confidence >= SURE:
@@ -156,7 +157,7 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
     else:
         verdict, headline = "digit", str(first)
         runner_up = percent(prediction.probabilities[second])
-        note = f"{percent(confidence)} sure. It may be a {second} ({runner_up})."
+        note = f"{percent(confidence)} sure. It may be {_named(second)} ({runner_up})."
     if prediction.is_digit is None:
         note += ". These weights cannot tell whether it is a digit."
     discarded = f"{percent(steps.discarded)} of the ink was left aside: specks, lines or borders."
@@ -169,6 +170,10 @@ def describe(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
         "steps": _steps(steps),
         "discarded": discarded if steps.discarded >= WORTH_MENTION else "",
     }
+
+
+def _named(digit: int) -> str:
+    return f"an {digit}" if digit == 8 else f"a {digit}"
 
 
 def digit_of(prediction: Prediction, steps: CanvasSteps) -> dict[str, Any]:
@@ -207,7 +212,7 @@ def _step(name: str, image: str, about: str = "") -> dict[str, str]:
 
 
 def from_data_url(url: Any) -> bytes:
-    """The file inside a data URL. Raises UnreadableImageError where it is not a data URL."""
+    """The file inside a data URL. Raises UnreadableImageError if it is not a data URL."""
     if (
         not isinstance(url, str)
         or not url[:5].lower() == "data:"

@@ -1,4 +1,4 @@
-"""The endpoints that ``gradio_client`` calls, and what /gradio_api/info says of them."""
+"""Defines the endpoints that ``gradio_client`` calls, and what /gradio_api/info says of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import gradio as gr
-
 from lenet_digits.demo.answers import from_data_url
-from lenet_digits.demo.routes import example_pictures
+from lenet_digits.demo.fragments import example_pictures
+from lenet_digits.demo.quick_gradio import gr
 from lenet_digits.demo.threads import MAX_THREADS, in_a_thread
 from lenet_digits.reading.numbers import Reading
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
@@ -89,10 +88,10 @@ async def _answer(
 
 
 def explain_refusals(demo: gr.Blocks) -> None:
-    """Says what is wrong with a call whose data are not what the endpoint takes.
+    """Tells callers what is wrong with data that an endpoint does not take.
 
-    Gradio would say nothing to the caller, and fill the log with tracebacks. An example picture is
-    taken by its name, so that the calls in the documentation work as they stand.
+    Gradio would tell them nothing, and fill the log with tracebacks. An example picture may be sent
+    as its name, so that the calls in the documentation work.
     """
     preprocess = demo.preprocess_data
 
@@ -120,10 +119,10 @@ def _is_example(value: Any, name: str) -> bool:
 
 
 def describe_once(demo: gr.Blocks) -> None:
-    """Lets each part of the page describe itself once, not anew for each caller of an endpoint.
+    """Lets each component of the page describe itself once instead of once for each caller.
 
-    That would take longer than the answer. The parts do not change; Gradio keeps what a caller sent
-    in the caller's own copy.
+    The descriptions take longer than an answer, and they never change: what a caller sends stays in
+    a copy for that caller.
     """
     for block in demo.blocks.values():
         block.get_config = _remembered(block.get_config)

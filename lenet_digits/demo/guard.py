@@ -1,7 +1,7 @@
 """Stands between the web and Gradio: lets the app's own requests through and refuses the rest.
 
-Whoever is refused gets a status and one sentence, never a traceback or a path on the server. What
-Gradio would keep for ever is deleted.
+A refused request gets a status and one sentence, never a traceback or a path on the server. Files
+and records that Gradio would keep for ever are deleted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import logging
 import re
 import shutil
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -29,17 +28,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_CALL = 2 * 2**20  # bytes of a call as JSON: hundreds of them may wait in memory
 MAX_HEADERS = 64 * 2**10  # bytes
-MAX_LARGE = 16  # requests larger than that, at any moment
-PATIENCE = 120.0  # seconds for a request to arrive
+MAX_LARGE = 16  # requests larger than MAX_CALL that are read at the same time
+PATIENCE = 120.0  # seconds that a request may take to arrive
 BUSY = "The server has as many questions as it can take; ask again in a few seconds."
 SWEEP = 30.0  # seconds from one sweep to the next
-SILENCE = 60.0  # seconds from one complaint about files to the next
+SILENCE = 60.0  # seconds from one log line about open files to the next
 NO_FILES = (
     "This process can open no more files, so visitors have to wait. Raise the limit (ulimit -n)."
 )
 RESERVE = 256 * 2**20  # bytes of the disk that uploads leave free, or a tenth of a small one
 KEPT = 120.0  # seconds that a file is kept; Gradio deletes those that it remembers before that
-UPLOADS = b"uploads"  # what callers are told of the folder that their uploads lie in
+UPLOADS = b"uploads"  # the name that callers see in place of the folder of uploads
 
 API = "/gradio_api/"
 OWN = ("read", "inside")  # our own routes for pictures
@@ -59,13 +58,13 @@ log = logging.getLogger(__name__)
 class Guard:
     """Middleware around Gradio's app.
 
-    Requests reach Gradio only at the addresses in `OFFERED`, and only once they have arrived whole,
-    in `PATIENCE`, with `MAX_CALL` bytes at most, or `max_bytes` where pictures are sent. Headers
-    that contradict each other are refused.
+    A request reaches Gradio only if it is for the page or for an address in `OFFERED`, and only
+    when all of it has arrived, within `PATIENCE`. It may have `MAX_CALL` bytes, or `max_bytes`
+    where a picture is sent. Headers that contradict each other are refused.
 
     Args:
-        uploads: the folder of uploads; callers are told of it as `UPLOADS`.
-        max_bytes: of an upload, or of a picture that the page sends.
+        uploads: the folder of uploads; callers see `UPLOADS` in its place.
+        max_bytes: the most bytes of an upload, or of a request to one of our own routes.
     """
 
     def __init__(self, app: ASGIApp, *, uploads: str, max_bytes: int) -> None:
@@ -98,7 +97,7 @@ class Guard:
         except ClientDisconnect:
             pass
         except Exception as error:
-            reply = refusal(Request(scope), error)
+            reply = refusal(Request(scope), error, ours=API not in scope["path"])
             if started:  # an event stream that breaks off: end it as such streams end
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
@@ -137,11 +136,11 @@ class Guard:
     async def _pass_on(
         self, scope: Scope, body: bytes, receive: Receive, send: Send, place: str
     ) -> None:
-        """The request to Gradio, with the folder of uploads in place of its name."""
+        """Passes the request on to Gradio, with the folder of uploads in place of `UPLOADS`."""
         if place == "upload":
             _check_room(self.folder, len(body))
             scope["query_string"] = b""  # Gradio keeps a record of each `upload_id` for ever
-            send = _replacing(self.uploads, UPLOADS, send)
+            send = changed(lambda reply: reply.replace(self.uploads, UPLOADS), send)
         elif place not in OWN:
             body = re.sub(rb'"%b(?=[/\\])' % UPLOADS, lambda _: b'"' + self.uploads, body)
         unread = [{"type": "http.request", "body": body, "more_body": False}]
@@ -153,27 +152,34 @@ class Guard:
 
 
 def _add_headers(headers: MutableHeaders, scope: Scope, status: int) -> None:
-    """Browsers must not guess types, and may keep a file whose name changes with its content."""
+    """Tells browsers not to guess types, and to keep files that have a hash in their name."""
     headers["x-content-type-options"] = "nosniff"
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     if status == 200 and HASHED.fullmatch(path):
         headers["cache-control"] = f"public, max-age={YEAR}, immutable"
 
 
-def _replacing(old: bytes, new: bytes, send: Send) -> Send:
-    """Sends a response that comes in one piece, with one string in place of another."""
+def changed(change: Callable[[bytes], bytes], send: Send) -> Send:
+    """Sends a response whose whole body is changed, unless its status is that of an error."""
     start: Message = {}
+    body = bytearray()
 
-    async def send_replaced(message: Message) -> None:
+    async def send_changed(message: Message) -> None:
         if message["type"] == "http.response.start":
             start.update(message)
             return
-        body = message.get("body", b"").replace(old, new)
-        MutableHeaders(scope=start)["content-length"] = str(len(body))
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        body.extend(message.get("body", b""))
+        if message.get("more_body"):
+            return
+        whole = change(bytes(body)) if start["status"] == 200 else bytes(body)
+        MutableHeaders(scope=start)["content-length"] = str(len(whole))
         await send(start)
-        await send({**message, "body": body})
+        await send({"type": "http.response.body", "body": whole})
 
-    return send_replaced
+    return send_changed
 
 
 def _place(scope: Scope) -> str:
@@ -201,7 +207,7 @@ def _check_headers(scope: Scope, *, others_see: bool) -> None:
     """Refuses headers that contradict each other, and drops those that Gradio must not believe.
 
     Gradio takes its own address from the headers. The page needs that behind a proxy, and shows the
-    address only to the visitor who sent it. A call to the API could show it to other callers.
+    address only to the visitor who sent it. Other callers would see what a call to the API says.
     """
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     names = {name for name, _ in headers}
@@ -214,25 +220,16 @@ def _check_headers(scope: Scope, *, others_see: bool) -> None:
     scope["headers"] = [(name, value) for name, value in headers if name not in dropped]
 
 
-def refusal(request: Request, error: Exception) -> JSONResponse:
-    """A status and a sentence for any error. It counts as the caller's fault unless it may be ours.
+def refusal(request: Request, error: Exception, *, ours: bool = False) -> JSONResponse:
+    """A status and a sentence for any error.
 
-    Gradio lets calls that it cannot parse fail somewhere within. That is not so if the error comes
-    from the operating system, or has passed through this package's own code.
+    Gradio fails with all kinds of errors at calls and headers that it cannot parse, so an error
+    counts as the caller's fault unless it is `ours`, or comes from the operating system.
     """
-    if isinstance(error, HTTPException):
-        headers = {"retry-after": "5"} if error.status_code == 503 else None
-        sentence = BUSY if error.status_code == 503 else error.detail
-        return JSONResponse({"detail": sentence}, error.status_code, headers)
-    if _no_files_left(error):
+    if isinstance(error, HTTPException) and error.status_code != 503:
+        return JSONResponse({"detail": error.detail}, error.status_code)
+    if isinstance(error, HTTPException) or _no_files_left(error):
         return JSONResponse({"detail": BUSY}, 503, {"retry-after": "5"})
-    files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    here = Path(__file__)
-    passed = (here, here.with_name("identity.py"))  # by each request
-    package = here.parents[1]
-    ours = any(f in passed for f in files[-1:]) or any(
-        f.is_relative_to(package) and f not in passed for f in files
-    )
     if ours or isinstance(error, OSError):
         log.error("%s %r failed", request.method, request.scope["path"], exc_info=error)
         return JSONResponse({"detail": "The server failed at this; its log says how."}, 500)
@@ -247,9 +244,9 @@ def _no_files_left(error: object) -> bool:
 
 
 def _quieter() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """An event loop's handler of errors that says at most once in `SILENCE` that files run out.
+    """An event loop's error handler that logs at most once in `SILENCE` that files run out.
 
-    asyncio says it thousands of times a second, once for each connection that might wait.
+    asyncio would log it thousands of times a second, once for each try to accept a connection.
     """
     said = -SILENCE
 
@@ -266,7 +263,7 @@ def _quieter() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
 
 @asynccontextmanager
 async def swept(app: Any) -> AsyncIterator[None]:
-    """The lifespan of a Gradio app that is swept while it runs, and whose log cannot be flooded."""
+    """Sweeps a Gradio app while it runs, and keeps its log from being flooded: its lifespan."""
     asyncio.get_running_loop().set_exception_handler(_quieter())
 
     async def keep_sweeping() -> None:

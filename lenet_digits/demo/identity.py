@@ -1,33 +1,27 @@
-"""Makes the app known by its own name: title, icon and share card of the page, and its documents.
+"""Gives the page and the API's document the app's own name, icon and share card.
 
-Gradio's page and its OpenAPI document speak of Gradio, and do not know the path that a proxy serves
-the app at. They are corrected as they are sent.
+Gradio's page and its OpenAPI document name Gradio, and they do not know the path at which a proxy
+serves the app. This middleware corrects both as they are sent.
 """
 
 from __future__ import annotations
 
-import html
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from gradio.route_utils import get_root_url
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lenet_digits import __version__
+from lenet_digits.demo.fragments import ABOUT, NAME, head_html
+from lenet_digits.demo.guard import changed
+from lenet_digits.demo.quick_gradio import gr
 
-NAME = "lenet-digits"
-ABOUT = "Draw a digit or a number, or give a photo. LeNet-5 from 1998 reads it."
-STATIC = Path(__file__).parent / "static"
-
-# What Gradio's page has in the place of ours.
+# What our own head replaces in Gradio's page.
 GRADIOS = re.compile(r'<meta\s+(?:property="og:|name="twitter:)[^>]*>|<link rel="manifest"[^>]*>')
-# Where the page looks for all else. Gradio takes it from the request, which does not have the path
-# that a proxy serves the app at; the page's own address has it.
+# The address from which the page loads all other files. Gradio takes it from the request, where the
+# path at which a proxy serves the app is missing. The page's own address has that path.
 ROOT = re.compile(r'const root = "[^"]*";')
 OWN_ROOT = (
     "const root = window.gradio_config.root ="
@@ -35,18 +29,6 @@ OWN_ROOT = (
 )
 
 PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
-
-MANIFEST = {
-    "name": NAME,
-    "short_name": NAME,
-    "description": ABOUT,
-    "icons": [{"src": "icon.png", "sizes": "512x512", "type": "image/png", "purpose": "any"}],
-    "start_url": "./",
-    "scope": "./",
-    "display": "standalone",
-    "background_color": "#f6f2e8",
-    "theme_color": "#f6f2e8",
-}
 
 READ_PATHS: dict[str, Any] = {
     "/read": {
@@ -121,21 +103,15 @@ class Identity:
         if scope["type"] == "http" and scope["method"] == "GET":
             path: str = scope["path"].removeprefix(scope.get("root_path", ""))
             if path in ("", "/"):
-                send = _changed(lambda body: page(body, Request(scope)), send)
+                send = changed(lambda body: page(body, Request(scope)), send)
             elif path == "/gradio_api/openapi.json":
-                send = _changed(lambda body: openapi(body, self.reading), send)
+                send = changed(lambda body: openapi(body, self.reading), send)
         await self.app(scope, receive, send)
-
-
-def head_html(root: str) -> str:
-    """The page's head: its title, icons and share card. `root` is the page's address without /."""
-    template = (STATIC / "head.html").read_text(encoding="utf-8")
-    return template.format(name=NAME, about=ABOUT, root=html.escape(root))
 
 
 def page(body: bytes, request: Request) -> bytes:
     """Gradio's page, with our own head."""
-    root = get_root_url(request, "/", request.scope.get("root_path"))
+    root = gr.route_utils.get_root_url(request, "/", request.scope.get("root_path"))
     prefix = request.headers.get("x-forwarded-prefix", "")  # from a proxy
     root += prefix if PREFIX.fullmatch(prefix) else ""
     head = head_html(root)
@@ -155,26 +131,3 @@ def openapi(body: bytes, reading: dict[str, Any]) -> bytes:
         for operation in path.values():
             operation["summary"] = operation["summary"].replace("..", ".")
     return json.dumps(document).encode()
-
-
-def _changed(change: Callable[[bytes], bytes], send: Send) -> Send:
-    """Sends a response with its whole body changed, where it is one without an error."""
-    start: Message = {}
-    body = bytearray()
-
-    async def send_changed(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            start.update(message)
-            return
-        if message["type"] != "http.response.body":
-            await send(message)
-            return
-        body.extend(message.get("body", b""))
-        if message.get("more_body"):
-            return
-        whole = change(bytes(body)) if start["status"] == 200 else bytes(body)
-        MutableHeaders(scope=start)["content-length"] = str(len(whole))
-        await send(start)
-        await send({"type": "http.response.body", "body": whole})
-
-    return send_changed

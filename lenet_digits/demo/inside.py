@@ -1,6 +1,6 @@
-"""What the page's panel shows of the network: its layers for one canvas, and the ink that mattered.
+"""Computes what the page's panel shows: the network's layers for one canvas, the ink that mattered.
 
-Arrays travel as base64 of one byte a value. Without Gradio, so that a page without a server has it.
+Arrays travel as base64, with one byte for each value. The static site uses this module too.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def kernels(*, model: LeNet5 | None = None) -> dict[str, str]:
 
 
 def _signed(values: Floats) -> tuple[str, float]:
-    """Values in signed bytes, and what 127 of them are."""
+    """Values in signed bytes, and the value that 127 stands for."""
     reach = float(np.abs(values).max()) or 1.0
     return _base64(np.rint(values * (127 / reach)).astype(np.int8)), reach
 

@@ -1,4 +1,4 @@
-"""The app's own addresses: ``POST /read`` says what is in a picture, ``GET /health`` that it runs.
+"""The app's own routes: ``POST /read`` reads a picture, ``GET /health`` says that the app runs.
 
 ``POST /inside`` shows what the layers of the network make of a canvas; ``GET /inside`` has the
 kernels, which are the same for every canvas.
@@ -24,13 +24,12 @@ from starlette.staticfiles import NotModifiedResponse
 
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES
-from lenet_digits.demo.identity import MANIFEST, STATIC
+from lenet_digits.demo.fragments import MANIFEST, STATIC, example_pictures
 from lenet_digits.demo.threads import in_a_thread
 from lenet_digits.reading.pictures import NoInkError, UnreadableImageError
 from lenet_digits.storage.files import WeightsError
-from lenet_digits.storage.shipped import examples_directory
 
-MAX_WAITING = 256  # pictures that wait for a thread; a caller beyond is told to come again
+MAX_WAITING = 256  # pictures that wait for a thread; further callers get a 503
 DAY = 86_400  # seconds that a browser may keep a picture before it asks again
 FORM = "multipart/form-data"
 AROUND = 2**16  # bytes around a picture that comes in a form
@@ -43,7 +42,7 @@ Answer = Callable[[bytes], dict[str, Any]]
 
 
 class Routes:
-    """The app's own routes, and how many callers wait in them.
+    """The app's own routes. They count the callers that wait.
 
     Args:
         plain: a picture's answer for programs.
@@ -127,7 +126,7 @@ class Routes:
             self.waiting -= 1
 
     async def _while_here(self, request: Request, answer: Answer, picture: bytes) -> dict[str, Any]:
-        """The answer, made in a thread; a caller who leaves while waiting loses the place."""
+        """The answer, made in a thread. A caller who leaves before that is not answered."""
         outcome: dict[str, Any] | ValueError | None = None
         async with anyio.create_task_group() as group:
 
@@ -149,14 +148,8 @@ class Routes:
         return outcome
 
 
-def example_pictures() -> list[Path]:
-    """The example pictures that come with the package, sorted by name."""
-    pictures = examples_directory().glob("[0-9a-z]*-*.*")
-    return sorted(path for path in pictures if path.suffix in (".png", ".jpg"))
-
-
 def _file(request: Request, path: Path) -> Response:
-    """A file, or the word that the browser has it already."""
+    """A file, or a 304 if the browser has it already."""
     headers = {"cache-control": f"public, max-age={DAY}"}
     response = FileResponse(path, headers=headers, stat_result=path.stat())
     if request.headers.get("if-none-match") == response.headers["etag"]:

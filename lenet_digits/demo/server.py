@@ -1,4 +1,4 @@
-"""Serves the app: where it listens, which weights it reads with, and what it cleans up."""
+"""Serves the app, or mounts it in another, and cleans up after it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 from fastapi import FastAPI
-from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -24,10 +22,12 @@ from lenet_digits import __version__
 from lenet_digits.demo.address import bracketed, choose_address, others_open, url
 from lenet_digits.demo.answers import MAX_BYTES, for_page, for_programs
 from lenet_digits.demo.endpoints import READING_SCHEMA
+from lenet_digits.demo.fragments import NAME, static_file
 from lenet_digits.demo.guard import HANDLERS, Guard, swept
-from lenet_digits.demo.identity import NAME, Identity
+from lenet_digits.demo.identity import Identity
 from lenet_digits.demo.inside import for_panel, kernels
-from lenet_digits.demo.page import build_demo, static_file
+from lenet_digits.demo.page import build_demo
+from lenet_digits.demo.quick_gradio import gr
 from lenet_digits.demo.routes import AROUND, Routes
 from lenet_digits.demo.threads import MAX_THREADS
 from lenet_digits.reading.prediction import shipped_network
@@ -35,7 +35,7 @@ from lenet_digits.reading.prediction import shipped_network
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
-MAX_WAITING = 256  # questions of API callers in the queue; beyond, they are told to come again
+MAX_WAITING = 256  # calls in Gradio's queue; further callers get a 503
 PATIENCE = 4.0  # seconds for weights to come from the Hub before the shipped ones are used
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def launch(
 
 
 def launch_options(model: LeNet5 | None = None) -> dict[str, Any]:
-    """What Gradio's own `launch` needs to know of this app besides where to listen."""
+    """The options of Gradio's own `launch`, except where to listen."""
     return mount_options(model) | {
         "state_session_capacity": 50,
         "max_threads": MAX_THREADS,
@@ -101,10 +101,10 @@ def launch_options(model: LeNet5 | None = None) -> dict[str, Any]:
 
 
 def mount_options(model: LeNet5 | None = None) -> dict[str, Any]:
-    """What `gradio.mount_gradio_app` needs to know of this app besides where it goes."""
+    """The options of `gradio.mount_gradio_app`, except the path."""
     answers = (for_programs, for_page, for_panel, kernels)
     routes = Routes(*(partial(answer, model=model) for answer in answers))
-    guard = {"uploads": get_upload_folder(), "max_bytes": MAX_BYTES + AROUND}
+    guard = {"uploads": gr.utils.get_upload_folder(), "max_bytes": MAX_BYTES + AROUND}
     return {
         "theme": _theme(),
         "css": static_file("demo.css"),
@@ -158,7 +158,7 @@ def _theme() -> gr.themes.Base:
 
 @contextmanager
 def _uploads_folder() -> Iterator[None]:
-    """A folder of the app's own for what callers upload; it goes when the app is ended."""
+    """Makes a folder for the files that callers upload, and deletes it when the app ends."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     parent = os.environ.get("GRADIO_TEMP_DIR")
@@ -173,7 +173,7 @@ def _uploads_folder() -> Iterator[None]:
 
 
 def _warm_up() -> None:
-    """Load what the first answer needs, so that its visitor need not wait for it."""
+    """Loads what the first answer needs, so that its visitor does not wait for it."""
     shipped_network()
 
 

@@ -22,16 +22,18 @@ from typing import Any
 
 from lenet_digits import __version__
 from lenet_digits.demo.answers import MAX_BYTES
-from lenet_digits.demo.identity import MANIFEST, STATIC, head_html
-from lenet_digits.demo.page import (
+from lenet_digits.demo.fragments import (
+    MANIFEST,
+    STATIC,
     about_html,
+    example_pictures,
     footer_html,
+    head_html,
     reader_html,
     reader_scripts,
     shipped_metrics,
     static_file,
 )
-from lenet_digits.demo.routes import example_pictures
 from lenet_digits.storage.files import write_atomically
 from lenet_digits.storage.shipped import PACKAGE, WEIGHTS_FILE, shipped_weights
 
@@ -55,7 +57,7 @@ FROM_HERE = "No requests go to anyone else."
 
 
 class SiteError(ValueError):
-    """Files of Pyodide that are missing, or that are not those of the pinned version."""
+    """Files of Pyodide are missing, or they are not those of the pinned version."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Pyodide:
     def check(self, folder: str | PathLike[str]) -> dict[str, bytes]:
         """The release's files in a folder, by name.
 
-        Raises SiteError where one is missing, or is another.
+        Raises SiteError if one is missing or has another hash.
         """
         contents = {}
         for name, expected in self.files.items():

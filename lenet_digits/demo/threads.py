@@ -1,4 +1,4 @@
-"""Runs the reading of pictures in threads, `MAX_THREADS` at once, whoever asks for it."""
+"""Reads pictures in threads, at most `MAX_THREADS` at a time for all callers together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _limiter: RunVar[anyio.CapacityLimiter] = RunVar("limiter")  # of each event loo
 
 
 async def in_a_thread(function: Callable[[Input], Answer], picture: Input) -> Answer:
-    """What `function` makes of a picture. A caller who is cancelled while waiting is forgotten."""
+    """Calls a function in a thread. A caller who is cancelled while waiting gives up the turn."""
     try:
         limiter = _limiter.get()
     except LookupError:

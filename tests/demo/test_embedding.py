@@ -9,17 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-pytest.importorskip("playwright", reason="playwright is not installed")
-from conftest import App
+from browsing import answered, draw, headline, open_page, open_upload
+from conftest import ROOT, App
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
-from test_browser import STROKES, draw, headline, open_upload, still
 
-ROOT = Path(__file__).parents[2]
 VISIBLE = 40  # levels, of 255, by which a pixel has to differ
 SECONDS = 120  # that a server may take to start on a busy machine
 
@@ -55,7 +51,6 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def opened(context: BrowserContext, url: str) -> tuple[Page, list[str]]:
     """The page at an address, ready to draw, and a list that gathers the requests that fail."""
     page = context.new_page()
-    page.set_default_timeout(60_000)
     missing: list[str] = []
 
     def note(response: Response) -> None:
@@ -63,18 +58,16 @@ def opened(context: BrowserContext, url: str) -> tuple[Page, list[str]]:
             missing.append(f"{response.status} {response.url}")
 
     page.on("response", note)
-    page.goto(url)
-    page.locator("[data-ready] .pad canvas").wait_for()
+    open_page(page, url)
     page.wait_for_function("[...document.images].every((i) => i.complete)")
-    still(page)
     return page, missing
 
 
 def drawn(page: Page) -> Image.Image:
     """What the page shows once a 3 is drawn and read."""
-    draw(page, STROKES["3"])
+    draw(page, "3")
     expect(headline(page)).to_have_text("3")
-    expect(page.locator(".answer:visible")).not_to_have_attribute("data-asking", "")
+    answered(page)
     page.mouse.move(0, 0)
     return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
 

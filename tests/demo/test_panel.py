@@ -6,13 +6,15 @@ import base64
 import io
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import answered, clear, draw, headline, points
+from conftest import ROOT
 from PIL import Image
+from playwright.sync_api import Locator, Page, Request, Route, expect
 from safetensors.numpy import load
 
 from lenet_digits import LeNet5, activations, canvas_steps, occlusion
@@ -23,12 +25,7 @@ from lenet_digits.reading.pictures import UnreadableImageError
 from lenet_digits.reading.prediction import likeliest, predict_steps
 from lenet_digits.storage.shipped import shipped_weights
 
-pytest.importorskip("playwright", reason="playwright is not installed")
-from conftest import App
-from playwright.sync_api import BrowserContext, Locator, Page, Request, Route, expect
-from test_browser import STROKES, draw, headline, note, open_app, points, visitor  # noqa: F401
-
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("[0-9]-*.*g"))
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]-*.*g"))
 MOST = 12 * 1024  # bytes more an answer
 STEP = 1 / 255  # of an activation in a byte: half of 2 / 255 is lost at most
 
@@ -146,19 +143,9 @@ def questions(page: Page) -> list[Request]:
     return asked
 
 
-@pytest.fixture
-def page(visitor: BrowserContext, app: App) -> Iterator[Page]:  # noqa: F811
-    """The app, with the panel folded as it is for a new visitor."""
-    page = visitor.new_page()
-    open_app(page, app)
-    yield page
-    page.evaluate("try { localStorage.clear() } catch {}")
-    page.close()
-
-
 def test_it_is_folded_and_then_asks_nothing(page: Page) -> None:
     asked = questions(page)
-    draw(page, STROKES["3"])
+    draw(page, "3")
     expect(headline(page)).to_have_text("3")
     expect(panel(page)).not_to_have_attribute("open", "")
     page.wait_for_load_state("networkidle")
@@ -170,14 +157,14 @@ def test_it_is_folded_and_then_asks_nothing(page: Page) -> None:
     assert sizes[0] <= MOST
     open_panel(page)  # and folds it
     draw(page, "10,10 12,12")
-    expect(page.locator(".answer:visible")).not_to_have_attribute("data-asking", "")
+    answered(page)
     page.wait_for_load_state("networkidle")
     assert len([request for request in asked if request.method == "POST"]) == 1
 
 
 def test_its_maps_follow_the_pen_and_the_ink_waits_until_it_lifts(page: Page) -> None:
     open_panel(page)
-    draw(page, STROKES["1"])
+    draw(page, "1")
     expect(mattered(page)).to_contain_text("to make it a\xa01")
     before = [picture(option(page, name)) for name in ("C1, map 1 of 6", "F6, 84 units")]
     (x, y), (to_x, to_y) = points("50,15 20,40", page)[0]
@@ -189,14 +176,14 @@ def test_its_maps_follow_the_pen_and_the_ink_waits_until_it_lifts(page: Page) ->
     assert before != [picture(option(page, name)) for name in ("C1, map 1 of 6", "F6, 84 units")]
     page.mouse.up()
     expect(mattered(page)).to_contain_text("to make it")
-    page.get_by_role("button", name="Clear").click()
+    clear(page)
     expect(mattered(page)).to_have_text("Nothing to look into yet.")
     blank = picture(option(page, "C1, map 1 of 6"))
     assert blank == picture(option(page, "C1, map 2 of 6"))
 
 
 def test_another_digit_can_be_asked_for_in_place_of_the_runner_up(page: Page) -> None:
-    draw(page, STROKES["8"])
+    draw(page, "8")
     open_panel(page)
     expect(mattered(page)).to_contain_text("an\xa08")
     choice = panel(page).get_by_role("combobox", name="Why an\xa08 and not")
@@ -207,7 +194,7 @@ def test_another_digit_can_be_asked_for_in_place_of_the_runner_up(page: Page) ->
 
 
 def test_it_says_what_it_shows_and_is_reached_by_keys(page: Page) -> None:
-    draw(page, STROKES["3"])
+    draw(page, "3")
     open_panel(page)
     expect(mattered(page)).to_contain_text("a\xa03")
     groups = panel(page).get_by_role("group")
@@ -246,7 +233,7 @@ def test_it_says_what_it_shows_and_is_reached_by_keys(page: Page) -> None:
 
 
 def test_a_unit_sees_the_pixels_that_are_marked_and_no_others(page: Page) -> None:
-    draw(page, STROKES["3"])
+    draw(page, "3")
     open_panel(page)
     expect(mattered(page)).to_contain_text("a\xa03")
     noise = np.random.default_rng(0)
@@ -285,7 +272,7 @@ def test_the_browser_remembers_that_it_is_open(page: Page) -> None:
     open_panel(page)
     page.reload()
     page.locator("[data-ready] .pad canvas").wait_for()
-    draw(page, STROKES["7"])
+    draw(page, "7")
     expect(mattered(page)).to_contain_text("to make it a\xa07")
     open_panel(page)
     page.reload()
@@ -298,14 +285,13 @@ def test_it_opens_where_the_browser_remembers_nothing(page: Page) -> None:
         get() { throw new DOMException("denied", "SecurityError"); } })""")
     page.reload()
     page.locator("[data-ready] .pad canvas").wait_for()
-    draw(page, STROKES["7"])
+    draw(page, "7")
     open_panel(page)
     expect(mattered(page)).to_contain_text("to make it a\xa07")
 
 
 def test_it_shows_the_chosen_digit_of_a_number(page: Page) -> None:
-    draw(page, "25,20 25,80")
-    draw(page, "55,20 80,20 72,50 66,80")
+    draw(page, "25,20 25,80 | 55,20 80,20 72,50 66,80")
     expect(headline(page)).to_have_text("17")
     open_panel(page)
     expect(mattered(page)).to_contain_text("to make it a\xa01")
@@ -320,11 +306,11 @@ def test_an_older_drawings_inside_is_never_shown(page: Page) -> None:
     page.route("**/inside?*", lambda route: held.append(route))
     open_panel(page)
     with page.expect_request("**/inside?*"):
-        draw(page, STROKES["1"])
+        draw(page, "1")
     expect(headline(page)).to_have_text("1")
-    page.get_by_role("button", name="Clear").click()
+    clear(page)
     expect(mattered(page)).to_have_text("Nothing to look into yet.")
-    draw(page, STROKES["7"])
+    draw(page, "7")
     expect(headline(page)).to_have_text("7")
     with page.expect_request("**/inside?*"):  # the older answer has been through the page
         held[0].continue_()
@@ -338,13 +324,13 @@ def test_an_older_drawings_inside_is_never_shown(page: Page) -> None:
 def test_a_server_that_is_gone_is_said_in_words(page: Page) -> None:
     page.route("**/inside*", lambda route: route.abort())
     open_panel(page)
-    draw(page, STROKES["1"])
+    draw(page, "1")
     expect(mattered(page)).to_contain_text("The network does not answer")
     expect(headline(page)).to_have_text("1")
 
 
 def test_nothing_sticks_out_and_a_finger_can_point_at_each_map(page: Page) -> None:
-    draw(page, STROKES["3"])
+    draw(page, "3")
     open_panel(page)
     option(page, "C3, map 2 of 16").focus()  # its six kernels are the widest of all
     expect(panel(page).locator(".kernel")).to_be_visible()

@@ -16,7 +16,7 @@ import sys
 import threading
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,9 +25,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("playwright", reason="playwright is not installed")
-from conftest import App
+from browsing import draw, open_page
+from conftest import ROOT, App
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from standins.release import make_core, make_release
@@ -39,16 +38,12 @@ from lenet_digits.demo.browser import answer
 from lenet_digits.demo.inside import for_panel
 from lenet_digits.demo.site import Pyodide, SiteError, write_site
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(
     path
     for path in (ROOT / "examples").rglob("*")
     if path.suffix in (".png", ".jpg") and "screenshots" not in path.parts
 )
 PATIENCE = 120_000  # milliseconds for a browser that starts Python on a busy machine
-expect.set_options(timeout=PATIENCE)
-SEVEN = "30,18 70,18 58,45 46,85"
-FORTY_TWO = "24,20 16,52 44,52 | 38,36 36,84 | 60,32 68,18 82,22 82,40 58,82 88,82"
 NEAR = 1e-5  # probabilities of the same pixels, here and there
 DECODED = 1e-3  # of the same JPEG, which two versions of Pillow turn into pixels a little apart
 ROUNDED = 1e-4  # confidences in lines come with four digits
@@ -57,11 +52,16 @@ ROUNDED = 1e-4  # confidences in lines come with four digits
 # The files ---------------------------------------------------------------------------------------
 
 
+NOT_LIGHT = ("gradio", "torch", "matplotlib", "huggingface_hub", "tqdm", "starlette", "anyio")
+WITHOUT = f"import sys\nsys.modules.update(dict.fromkeys({NOT_LIGHT}))\n"
+COMMAND = WITHOUT + "from lenet_digits.cli.entry import main\nsys.exit(main(sys.argv[1:]))"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as the command writes it."""
+    """The site as the command writes it in the light installation."""
     folder = tmp_path_factory.mktemp("site")
-    assert main(["site", str(folder)]) == 0
+    subprocess.run([sys.executable, "-c", COMMAND, "site", folder], check=True)
     return folder
 
 
@@ -69,11 +69,8 @@ def test_the_sites_own_files_are_small(folder: Path) -> None:
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 1.2e6
 
 
-FROM_THE_ARCHIVE = """
-import sys
+FROM_THE_ARCHIVE = f"""{WITHOUT}
 archive, picture = sys.argv[1:]
-for name in ("gradio", "torch", "matplotlib", "huggingface_hub", "tqdm", "starlette"):
-    sys.modules[name] = None
 sys.path.insert(0, archive)
 from lenet_digits.demo import browser
 assert browser.__file__.startswith(archive), browser.__file__
@@ -94,18 +91,12 @@ def test_the_archive_alone_answers_as_the_page_does(
     )
 
 
-def test_a_file_that_is_not_a_picture_is_answered_with_the_servers_sentence() -> None:
-    reply = json.loads(answer("read", b"no picture"))
-    assert reply["verdict"] == "problem"
-    assert reply["note"].endswith(".")
-
-
-def test_a_picture_that_takes_all_memory_is_answered_with_a_sentence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_cannot_be_read_is_answered_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def take_all(picture: bytes) -> Any:
         raise MemoryError
 
+    reply = json.loads(answer("read", b"only a letter"))
+    assert (reply["verdict"], reply["note"][-1]) == ("problem", ".")
     monkeypatch.setattr("lenet_digits.demo.browser.for_page", take_all)
     assert "more memory than the browser has" in json.loads(answer("read", b""))["note"]
 
@@ -200,43 +191,27 @@ def visitor(browser: Browser) -> Iterator[BrowserContext]:
 
 def open_site(visitor: BrowserContext, url: str) -> Page:
     page = visitor.new_page()
-    page.goto(url)
-    page.locator("#pad[data-ready] .pad canvas").wait_for()
+    open_page(page, url)
     return page
 
 
-def draw(page: Page, strokes: str) -> None:
-    box = page.locator(".pad canvas").bounding_box()
-    assert box is not None
-    for stroke in strokes.split("|"):
-        points = [
-            (box["x"] + box["width"] * float(x) / 100, box["y"] + box["height"] * float(y) / 100)
-            for x, y in (point.split(",") for point in stroke.split())
-        ]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point, steps=3)
-        page.mouse.up()
-
-
 @pytest.mark.parametrize(
-    ("script", "sentence"),
+    "script",
     [
-        ("delete globalThis.Worker", "Python cannot run here"),
-        ("delete globalThis.WebAssembly", "Python cannot run here"),
-        ("Worker = class { constructor() { throw new Error(); } }", "Python cannot run here"),
+        "delete globalThis.Worker",
+        "delete globalThis.WebAssembly",
+        "Worker = class { constructor() { throw new Error(); } }",
     ],
 )
 def test_a_browser_that_cannot_run_python_is_told_so(
-    folder: Path, visitor: BrowserContext, script: str, sentence: str
+    folder: Path, visitor: BrowserContext, script: str
 ) -> None:
     visitor.add_init_script(script)
     with serving(folder) as server:
         page = open_site(visitor, address(server))
-        draw(page, SEVEN)
+        draw(page, "7")
         for place in (".loading", "#pad .note"):
-            expect(page.locator(place)).to_contain_text(sentence)
+            expect(page.locator(place)).to_contain_text("Python cannot run here")
         expect(page.locator("#pad .headline")).to_have_text("No answer")
 
 
@@ -246,52 +221,38 @@ def test_a_pyodide_that_cannot_be_reached_is_said_in_one_sentence(
     visitor.route("https://cdn.jsdelivr.net/**", lambda route: route.abort())
     with serving(folder) as server:
         page = open_site(visitor, address(server))
-        draw(page, SEVEN)
+        draw(page, "7")
         sentence = "cdn.jsdelivr.net cannot be reached. Check the connection, then reload the page."
         expect(page.locator(".loading span")).to_have_text(sentence)
         expect(page.locator("#pad .note")).to_have_text(sentence)
 
 
+NO_CRYPTO = 'Object.defineProperty(crypto, "subtle", { value: undefined });\n'  # as without https
+EVIL = "// evil"
+RIGHT = "// pyodide.asm.mjs"
+
+
 @pytest.mark.parametrize(
-    ("change", "sentence"),
+    ("content", "before", "sentence"),
     [
-        (Path.unlink, "answers with the error 404 for pyodide.asm.mjs. Try again later."),
-        (lambda path: path.write_text("// evil"), "pyodide.asm.mjs is damaged, or not the one"),
-        (lambda path: None, "Python could not be started"),
+        (None, "", "answers with the error 404 for pyodide.asm.mjs. Try again later."),
+        (EVIL, "", "pyodide.asm.mjs is damaged, or not the one"),
+        (RIGHT, "", "Python could not be started"),
+        (EVIL, NO_CRYPTO, "an undamaged pyodide.asm.mjs cannot be reached"),
+        (RIGHT, NO_CRYPTO, "Python could not be started"),
     ],
 )
 def test_a_pyodide_that_is_not_the_one_is_never_run(
-    visitor: BrowserContext, tmp_path: Path, change: Callable[[Path], Any], sentence: str
+    visitor: BrowserContext, tmp_path: Path, content: str | None, before: str, sentence: str
 ) -> None:
-    """The last case is the twin: files that are right are run, and these are not a program."""
-    (tmp_path / "source").mkdir()
-    release = small_release(tmp_path / "source")
-    write_site(tmp_path / "out", self_hosted=tmp_path / "source", pyodide=release)
-    change(tmp_path / "out/pyodide/pyodide.asm.mjs")
-    with serving(tmp_path / "out") as server:
-        page = open_site(visitor, address(server))
-        expect(page.locator(".loading span")).to_contain_text(sentence)
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("// evil", "an undamaged pyodide.asm.mjs cannot be reached"),
-        ("// pyodide.asm.mjs", "Python could not be started"),
-    ],
-)
-def test_without_https_a_file_that_is_not_the_one_is_never_run_either(
-    visitor: BrowserContext, tmp_path: Path, content: str, sentence: str
-) -> None:
-    """The last case is the twin: the file that is right is run, and is not a program."""
-    (tmp_path / "source").mkdir()
-    release = small_release(tmp_path / "source")
-    write_site(tmp_path / "out", self_hosted=tmp_path / "source", pyodide=release)
-    (tmp_path / "out/pyodide/pyodide.asm.mjs").write_text(content)
-    script = (tmp_path / "out/worker.js").read_text()
-    none = 'Object.defineProperty(crypto, "subtle", { value: undefined });\n'
-    (tmp_path / "out/worker.js").write_text(none + script)
-    with serving(tmp_path / "out") as server:
+    """The right files are the twins: they are run, and these are not a program."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    write_site(out, self_hosted=source, pyodide=small_release(source))
+    file = out / "pyodide/pyodide.asm.mjs"
+    file.unlink() if content is None else file.write_text(content)
+    (out / "worker.js").write_text(before + (out / "worker.js").read_text())
+    with serving(out) as server:
         page = open_site(visitor, address(server))
         expect(page.locator(".loading span")).to_contain_text(sentence)
 
@@ -436,7 +397,7 @@ def test_what_is_drawn_while_python_loads_is_read_and_nobody_else_is_asked(
     visitor.on("request", lambda request: asked.append(request.url))
     with serving(hosted) as server:
         page = open_site(visitor, address(server))
-        draw(page, SEVEN)
+        draw(page, "7")
         expect(page.locator("#pad .note")).to_have_text(
             "This is read as soon as the page has loaded Python."
         )
@@ -444,7 +405,7 @@ def test_what_is_drawn_while_python_loads_is_read_and_nobody_else_is_asked(
         expect(page.locator("#pad .headline")).to_have_text("7")
         expect(page.locator(".loading")).to_be_hidden()
         page.locator("#pad [name=clear]").click()
-        draw(page, FORTY_TWO)
+        draw(page, "42")
         expect(page.locator("#pad .headline")).to_have_text("42")
         assert all(url.startswith((address(server), "blob:", "data:")) for url in asked)
 
@@ -469,10 +430,10 @@ def test_the_page_works_without_a_network_and_a_new_build_replaces_it(
         errors = tools.send("Page.getInstallabilityErrors")["installabilityErrors"]
         assert [error["errorId"] for error in errors if error["errorId"] != "in-incognito"] == []
     page.reload()  # nobody serves the site now
-    draw(page, SEVEN)
+    draw(page, "7")
     expect(page.locator("#pad .headline")).to_have_text("7")
 
-    monkeypatch.setattr("lenet_digits.demo.page.__version__", "0.1.0-new")
+    monkeypatch.setattr("lenet_digits.demo.fragments.__version__", "0.1.0-new")
     write_site(copy, self_hosted=release[0], pyodide=release[1])
     with serving(copy, port):
         page.reload()
@@ -485,7 +446,7 @@ def test_the_page_works_without_a_network_and_a_new_build_replaces_it(
         assert len(set(after) & set(before)) == 1  # Pyodide's files are the same
     page.reload()
     expect(page.locator(".colophon")).to_contain_text("0.1.0-new")
-    draw(page, SEVEN)
+    draw(page, "7")
     expect(page.locator("#pad .headline")).to_have_text("7")
 
 

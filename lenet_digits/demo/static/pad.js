@@ -232,7 +232,10 @@ function makePad(element, engine) {
     at ??= { column: 0, row: GRID / 2 };
     at.column = Math.max(-columns, Math.min(columns, at.column + across));
     at.row = Math.max(0, Math.min(GRID - 1, at.row + down));
-    if (stroke) extend(pointAt());
+    if (stroke) {
+      extend(pointAt());
+      if (!isBlank() || !stroke.erase) askMidStroke();
+    }
     showCursor();
     const state = stroke ? "pen down" : "pen up";
     $(".position").textContent = `column ${at.column + columns + 1}, row ${at.row + 1}, ${state}`;
