@@ -146,8 +146,30 @@ def max(one: Any, other: Any) -> Any:
     return _one("max", one, other, None)
 
 
-def subtract(one: Any, other: Any) -> Any:
-    return _one("subtract", one, other, None)
+def min(one: Any, other: Any) -> Any:
+    return _one("min", one, other, None)
+
+
+def subtract(one: Any, other: Any, dtype: int = -1) -> Any:
+    if dtype == -1:
+        return _one("subtract", one, other, None)
+    return one.astype(DEPTHS[dtype]) - other.astype(DEPTHS[dtype])
+
+
+def addWeighted(  # noqa: N802
+    one: Any, share: float, other: Any, rest: float, more: float, dtype: int
+) -> Any:
+    kind = DEPTHS[dtype]
+    total = np.rint(share * one.astype(np.float64) + rest * other + more)
+    return total.clip(0, np.iinfo(kind).max).astype(kind)
+
+
+def LUT(src: Any, table: Any) -> Any:  # noqa: N802
+    return table.ravel()[src]
+
+
+def hasNonZero(src: Any) -> bool:  # noqa: N802
+    return bool(src.any())
 
 
 def absdiff(one: Any, other: Any) -> Any:
