@@ -187,6 +187,10 @@ def _small(picture: Bytes, reading: Reading) -> tuple[Bytes, Reading]:
 
 def _crops(picture: Bytes, reading: Reading) -> Iterator[bytes]:
     """A small JPEG file of each line, or of the whole picture if there is no line."""
+    from lenet_digits.reading.pictures import composited
+
+    if picture.shape[2] == 4:  # a JPEG file has no alpha
+        picture = composited(picture)
     high, wide = picture.shape[:2]
     for left, top, right, bottom in [line.box for line in reading.lines] or [(0, 0, wide, high)]:
         margin = round(CROP_MARGIN * (bottom - top))

@@ -95,6 +95,14 @@ class Pyodide:
         return contents
 
 
+def _check_folder(folder: Path) -> None:
+    """Raises SiteError if the folder is a file, or holds something else than an earlier site."""
+    if folder.exists() and not folder.is_dir():
+        raise SiteError(f"{folder} is a file. Name a folder for the site.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "service-worker.js").exists():
+        raise SiteError(f"{folder} holds other files. Name a new or an empty folder for the site.")
+
+
 def write_site(
     folder: str | PathLike[str],
     *,
@@ -113,9 +121,11 @@ def write_site(
         pyodide: the release of Pyodide; by default the one that this version pins.
 
     Raises:
-        SiteError: files in ``self_hosted`` are missing, or are not those of the release.
+        SiteError: the folder holds other files than an earlier site; or files in ``self_hosted``
+            are missing, or are not those of the release.
         OSError: a file cannot be written.
     """
+    _check_folder(Path(folder))
     release = pyodide or Pyodide.read()
     python = release.check(self_hosted) if self_hosted is not None else None
     reader = _reader_archive()

@@ -28,6 +28,7 @@ from lenet_digits.reading.prediction import (
     network_of,
     percent,
     predict_steps,
+    several_pictures,
 )
 from lenet_digits.reading.segmentation import Pieces, candidates_of, canvas_of, cuts_of, lines_of
 from lenet_digits.storage.files import WeightsError
@@ -35,6 +36,7 @@ from lenet_digits.storage.files import WeightsError
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
+MOST_DIGITS = 100  # of a line: more would be narrower than a digit that can be read
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
 MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
@@ -249,10 +251,12 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
     Raises:
         UnreadableImageError: the input is not a picture, the picture is too large, or it holds
             more marks than a page of numbers does.
-        ValueError: `digits` is less than 1.
+        ValueError: `digits` is not a whole number from 1 to 100.
     """
-    if digits is not None and digits < 1:
-        raise ValueError(f"digits is {digits}; it must be 1 or more.")
+    if digits is not None and not (isinstance(digits, int) and 1 <= digits <= MOST_DIGITS):
+        raise ValueError(
+            f"digits is {digits!r}; it must be a whole number from 1 to {MOST_DIGITS}."
+        )
     network = network_of(model)
     if not network.sees_nondigits:
         raise WeightsError(
@@ -325,10 +329,11 @@ def read_many(
 ) -> Iterator[Reading]:
     """`read` for many pictures, in order, one at a time.
 
-    Raises what `read` raises, at the picture that causes it.
+    Raises what `read` raises, at the picture that causes it, and TypeError where `images` is one
+    picture.
     """
-    for image in images:
-        yield read(image, digits=digits, model=model)
+    pictures = several_pictures(images, "read_many", single="read")
+    return (read(image, digits=digits, model=model) for image in pictures)
 
 
 @dataclass(frozen=True, eq=False)

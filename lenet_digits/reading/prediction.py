@@ -216,23 +216,33 @@ def predict_many(
         TypeError: `images` is one picture.
         ValueError: another argument is out of range.
     """
-    one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
-    if isinstance(images, one) or hasattr(images, "read"):
-        raise TypeError(
-            f"predict_many takes several pictures, in a list, say, and got one "
-            f"{type(images).__name__}. Read one picture with predict."
-        )
-    try:
-        pictures = iter(images)
-    except TypeError:
-        raise TypeError(
-            f"predict_many takes several pictures, in a list, say, and got {type(images).__name__}."
-        ) from None
+    pictures = several_pictures(images, "predict_many", single="predict")
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; it must be a whole number of 1 or more.")
     if on_error not in ("raise", "return"):
         raise ValueError(f'on_error is {on_error!r}; it must be "raise" or "return".')
     return _answers(pictures, model, batch_size, method, on_error)
+
+
+def several_pictures(
+    images: Iterable[ImageInput], function: str, *, single: str
+) -> Iterator[ImageInput]:
+    """The pictures one by one. Raises TypeError where `images` is one picture.
+
+    `function` is the name of the function that got them, `single` that of the one for one picture.
+    """
+    one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
+    if isinstance(images, one) or hasattr(images, "read"):
+        raise TypeError(
+            f"{function} takes several pictures, in a list, say, and got one "
+            f"{type(images).__name__}. Read one picture with {single}."
+        )
+    try:
+        return iter(images)
+    except TypeError:
+        raise TypeError(
+            f"{function} takes several pictures, in a list, say, and got {type(images).__name__}."
+        ) from None
 
 
 def _answers(

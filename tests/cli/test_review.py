@@ -213,3 +213,9 @@ def test_five_hundred_pictures_have_room_and_more_only_for_the_doubtful() -> Non
         assert len(with_picture) == count
         assert all(with_picture) == (count == 500)
         assert sorted(with_picture, reverse=True) == with_picture
+
+
+def test_a_drawing_on_a_transparent_layer_has_its_picture_on_the_sheet() -> None:
+    layer = NUMBERS.parent / "3-transparent.png"
+    assert entry.main(["read", str(layer), "--review", "sheet.html"]) == 0
+    assert "data:image/jpeg" in Path("sheet.html").read_text(encoding="utf-8")

@@ -145,6 +145,17 @@ def test_files_of_another_pyodide_are_refused(tmp_path: Path) -> None:
         write_site(tmp_path / "out", self_hosted=source, pyodide=release)
 
 
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    picture = tmp_path / "index.html"
+    picture.write_text("mine")
+    with pytest.raises(SiteError, match="holds other files"):
+        write_site(tmp_path)
+    with pytest.raises(SiteError, match="is a file"):
+        write_site(picture)
+    assert picture.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [picture]
+
+
 def test_a_missing_pyodide_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["site", str(tmp_path / "out"), "--self-hosted", str(tmp_path)]) == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -226,6 +226,18 @@ def test_many_pictures_are_read_in_order_and_the_error_comes_at_its_picture(numb
         next(readings)
 
 
+@pytest.mark.parametrize("one", ["page.png", b"", None, 5])
+def test_one_picture_for_read_many_is_refused_at_once(one):
+    with pytest.raises(TypeError, match="read_many takes several pictures"):
+        read_many(one)
+
+
+@pytest.mark.parametrize("digits", [0, -1, 2.5, "3", 10**20])
+def test_a_number_of_digits_that_no_line_has_is_refused(digits):
+    with pytest.raises(ValueError, match="a whole number from 1 to 100"):
+        read(EXAMPLES / "numbers" / "page.png", digits=digits)
+
+
 def test_a_reading_cannot_change_and_fits_into_json(number):
     reading = read(drawn(number, "46"))
     with pytest.raises(dataclasses.FrozenInstanceError):
