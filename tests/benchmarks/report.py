@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from lenet_digits.figures import plot_reliability, save_figure
 from lenet_digits.publishing import RELIABILITY_FILE, prepare, weaknesses
 from lenet_digits.training.evaluation import Reliability, wilson
@@ -303,7 +305,10 @@ def draw_reliability() -> None:
         "Real input, first seven sets": read("realworld.json"),
     }
     diagrams = {name: Reliability(**each["reliability"]) for name, each in results.items()}
-    save_figure(plot_reliability(diagrams), METRICS.parent / RELIABILITY_FILE)
+    path = METRICS.parent / RELIABILITY_FILE
+    save_figure(plot_reliability(diagrams), path)
+    with Image.open(path) as figure:  # few colours: a third of the bytes in every wheel
+        figure.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 if __name__ == "__main__":
