@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lenet_digits.reading.numbers import read
+from lenet_digits.reading.numbers import check_digits, read
 from lenet_digits.reading.pictures import ImageInput, NoInkError, UnreadableImageError
 from lenet_digits.reading.prediction import predict
 
@@ -150,10 +150,9 @@ class BatchReader(_BatchAnswers):
             weights: as for `load_model`, which needs torch; by default the shipped weights.
             digits: as for `read`.
 
-        Raises ValueError if `digits` is less than 1.
+        Raises ValueError if `digits` is not a whole number from 1 to 100.
         """
-        if digits is not None and digits < 1:
-            raise ValueError(f"digits is {digits}; it must be 1 or more.")
+        check_digits(digits)
         super().__init__(column=column, weights=weights)
         self.digits = digits
 

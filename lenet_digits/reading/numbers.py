@@ -36,7 +36,7 @@ from lenet_digits.storage.files import WeightsError
 if TYPE_CHECKING:
     from lenet_digits.model import LeNet5
 
-MOST_DIGITS = 100  # of a line: more would be narrower than a digit that can be read
+MOST_DIGITS = 100  # of a line: at `PAGE_SIZE` pixels, more would each be less than 20 pixels wide
 UNREAD = "·"  # stands for ink before or between digits that is not a digit
 MOST_CANVASES = 4000  # of one picture: the limit on its time
 MOST_TURNED = 300  # tall pieces of a picture that is tried on its side: the limit on its time
@@ -253,10 +253,7 @@ def read(image: ImageInput, *, digits: int | None = None, model: LeNet5 | None =
             more marks than a page of numbers does.
         ValueError: `digits` is not a whole number from 1 to 100.
     """
-    if digits is not None and not (isinstance(digits, int) and 1 <= digits <= MOST_DIGITS):
-        raise ValueError(
-            f"digits is {digits!r}; it must be a whole number from 1 to {MOST_DIGITS}."
-        )
+    check_digits(digits)
     network = network_of(model)
     if not network.sees_nondigits:
         raise WeightsError(
@@ -322,6 +319,13 @@ def scaled(reading: Reading, factor: float) -> Reading:
         for line in moved(reading.lines)
     )
     return replace(reading, lines=lines, cells=moved(reading.cells), marks=moved(reading.marks))
+
+
+def check_digits(digits: object) -> None:
+    """Raises ValueError unless `digits` is None or a number of digits that a line can have."""
+    if digits is None or (isinstance(digits, int) and 1 <= digits <= MOST_DIGITS):
+        return
+    raise ValueError(f"digits is {digits!r}; it must be a whole number from 1 to {MOST_DIGITS}.")
 
 
 def read_many(

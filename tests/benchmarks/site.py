@@ -84,11 +84,17 @@ def main() -> None:
     show("an answer to a drawing", later, "ms")
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files, and writes no log."""
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """Serves a folder on loopback; its address."""
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    SimpleHTTPRequestHandler.log_message = lambda *_: None  # type: ignore[method-assign]
+    handler = partial(QuietHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"

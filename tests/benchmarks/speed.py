@@ -248,28 +248,7 @@ def _page(given: argparse.Namespace) -> dict[str, Any]:
 
 def numbers(given: argparse.Namespace) -> dict[str, Any]:
     """2,000 pictures of numbers to CSV, on all cores."""
-    counts = (200, 2_000)
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder, "pictures")
-        pictures.mkdir()
-        for number in range(counts[-1]):
-            digits = [(number // 10**place) % 10 for place in range(4)]
-            (pictures / f"{number:04}.png").write_bytes(opaque(layer(digits)))
-        some = sorted(pictures.iterdir())[: counts[0]]
-        out = Path(folder, "answers.csv")
-        command = [sys.executable, "-c", AND_MEMORY, "read", "--csv"]
-        memory = [spawn([*command, *map(str, some)], out), ""]
-
-        def ours() -> None:
-            memory[1] = spawn([*command, str(pictures)], out)
-
-        def theirs() -> None:
-            module = "tests.benchmarks.speed"
-            spawn([sys.executable, "-m", module, "--child", "each-number", str(pictures)], out)
-
-        result = take_turns(ours, theirs, given.rounds or 1, warm=False)
-    note = "most memory that the command takes {} MB, with a tenth of the pictures {} MB"
-    return result | {"note": note.format(memory[1], memory[0]), "cores": os.cpu_count()}
+    return to_csv("read", make_numbers, 2_000, "each-number", given)
 
 
 def each_number(given: argparse.Namespace) -> None:
@@ -304,25 +283,7 @@ def largest(given: argparse.Namespace) -> dict[str, Any]:
 
 def directory(given: argparse.Namespace) -> dict[str, Any]:
     """10,000 JPEG and PNG pictures to CSV, on all cores."""
-    counts = (1_000, 10_000)
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder, "pictures")
-        make_pictures(pictures, counts[-1])
-        some = sorted(pictures.iterdir())[: counts[0]]
-        out = Path(folder, "answers.csv")
-        command = [sys.executable, "-c", AND_MEMORY, "predict", "--csv"]
-        memory = [spawn([*command, *map(str, some)], out), ""]
-
-        def ours() -> None:
-            memory[1] = spawn([*command, str(pictures)], out)
-
-        def theirs() -> None:
-            module = "tests.benchmarks.speed"
-            spawn([sys.executable, "-m", module, "--child", "each", str(pictures)], out)
-
-        result = take_turns(ours, theirs, given.rounds or 1, warm=False)
-    note = "most memory that the command takes {} MB, with a tenth of the pictures {} MB"
-    return result | {"note": note.format(memory[1], memory[0]), "cores": os.cpu_count()}
+    return to_csv("predict", make_pictures, 10_000, "each", given)
 
 
 def each(given: argparse.Namespace) -> None:
@@ -600,6 +561,14 @@ def _encoded(picture: Any, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def make_numbers(folder: Path, count: int) -> None:
+    """Drawings of four-digit numbers on white, all of them different."""
+    folder.mkdir()
+    for number in range(count):
+        digits = [(number // 10**place) % 10 for place in range(4)]
+        (folder / f"{number:04}.png").write_bytes(opaque(layer(digits)))
+
+
 def make_pictures(folder: Path, count: int) -> None:
     """Photos of test digits, JPEG and PNG in turn, of 256 to 512 pixels a side."""
     import numpy as np
@@ -635,6 +604,30 @@ def take_turns(ours: Side, theirs: Side, rounds: int, *, warm: bool = True) -> d
             if turn or not warm:
                 seconds[name].append(float(result) if isinstance(result, Seconds) else took)
     return seconds
+
+
+def to_csv(
+    command: str, make: Callable[[Path, int], None], count: int, child: str,
+    given: argparse.Namespace,
+) -> dict[str, Any]:  # fmt: skip
+    """A command on a folder of pictures, against `child`, which takes them one at a time."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures, out = Path(folder, "pictures"), Path(folder, "answers.csv")
+        make(pictures, count)
+        some = sorted(pictures.iterdir())[: count // 10]
+        words = [sys.executable, "-c", AND_MEMORY, command, "--csv"]
+        memory = [spawn([*words, *map(str, some)], out), ""]
+
+        def ours() -> None:
+            memory[1] = spawn([*words, str(pictures)], out)
+
+        def theirs() -> None:
+            module = "tests.benchmarks.speed"
+            spawn([sys.executable, "-m", module, "--child", child, str(pictures)], out)
+
+        result = take_turns(ours, theirs, given.rounds or 1, warm=False)
+    note = "most memory that the command takes {} MB, with a tenth of the pictures {} MB"
+    return result | {"note": note.format(memory[1], memory[0]), "cores": os.cpu_count()}
 
 
 def in_child(name: str, given: argparse.Namespace, *, threads: int) -> dict[str, Any]:

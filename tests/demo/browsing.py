@@ -5,29 +5,23 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Locator, Page, expect
 
+from lenet_digits.training.drawing import EXAMPLES, read_stroke
+
 expect.set_options(timeout=120_000)  # milliseconds; a busy machine takes its time
 
-# Strokes, as points x,y in percent of the pad's width and height; a | lifts the pen.
-STROKES = {
-    "0": "50,15 32,25 28,50 33,75 50,85 67,75 72,50 67,25 50,15",
-    "1": "50,15 50,85",
-    "2": "32,30 40,17 58,17 67,30 62,45 45,62 30,82 50,82 72,82",
-    "3": "32,20 50,15 66,26 60,42 45,48 64,54 70,70 52,85 30,80",
-    "4": "42,15 32,50 70,50 | 62,30 60,85",
-    "5": "66,16 38,16 34,45 52,42 68,56 64,78 46,85 30,78",
-    "6": "62,15 42,35 33,62 42,83 60,83 67,68 57,55 42,58 35,68",
-    "7": "30,18 70,18 58,45 46,85",
-    "8": "64,25 50,15 37,26 50,47 65,65 50,85 35,66 50,47 63,32 64,25",
-    "9": "64,25 50,17 36,28 42,46 58,46 65,28 65,40 60,85",
-    "42": "24,20 16,52 44,52 | 38,36 36,84 | 60,32 68,18 82,22 82,40 58,82 88,82",
-    "7 in a corner": "4,4 14,4 11,12 8,22",
-    "dot": "1,1 1,1",
+# Which digits of `EXAMPLES` stand where: left, top, width and height in percent of the pad's.
+PLACES = {
+    "42": (("4 open", 14, 18, 32, 66), ("2", 56, 18, 30, 66)),
+    "7 in a corner": (("7", 2, 2, 14, 24),),
 }
+MIDDLE = 30, 15, 40, 70  # where a single digit stands
+DOT = "1,1 1,1"
 
 
 def open_page(page: Page, url: str) -> None:
@@ -66,16 +60,26 @@ def clear(page: Page) -> None:
 
 
 def points(strokes: str, page: Page) -> list[list[tuple[float, float]]]:
-    """Strokes in pixels of the page; ``strokes`` is a name in `STROKES`, or strokes as it has."""
+    """Strokes in pixels of the page.
+
+    ``strokes`` is a name in `PLACES` or in `EXAMPLES`. Else it has the points themselves, x,y in
+    percent of the pad's width and height; a | lifts the pen.
+    """
     box = pad_of(page).bounding_box()
     assert box is not None
-    return [
-        [
-            (box["x"] + box["width"] * x / 100, box["y"] + box["height"] * y / 100)
-            for x, y in (map(float, point.split(",")) for point in stroke.split())
+    if strokes in PLACES or strokes in EXAMPLES:
+        paths = [
+            np.array([left, top]) + np.array([width, height]) * (curve @ shape)
+            for name, left, top, width, height in PLACES.get(strokes, ((strokes, *MIDDLE),))
+            for shape, curve in (read_stroke(each, steps=2) for each in EXAMPLES[name].split("|"))
         ]
-        for stroke in STROKES.get(strokes, strokes).split("|")
-    ]
+    else:
+        paths = [
+            np.array([point.split(",") for point in stroke.split()], float)
+            for stroke in strokes.split("|")
+        ]
+    corner, size = np.array([box["x"], box["y"]]), np.array([box["width"], box["height"]])
+    return [[(float(x), float(y)) for x, y in corner + size * path / 100] for path in paths]
 
 
 def draw(page: Page, strokes: str, *, lift: bool = True) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from browsing import (
+    DOT,
     answered,
     clear,
     draw,
@@ -116,7 +117,7 @@ def test_the_eraser_takes_ink_away_and_clear_returns_to_the_pen(page: Page) -> N
     expect(headline(page)).to_have_text("1")
     button(page, "Eraser").click()
     page.get_by_label("Width").fill("90")
-    draw(page, "50,5 50,95")
+    draw(page, "40,5 40,95 | 55,5 55,95")
     expect(note(page)).to_have_text("Nothing drawn yet")
     button(page, "Clear").click()
     expect(button(page, "Pen")).to_have_attribute("aria-pressed", "true")
@@ -148,7 +149,7 @@ def test_an_older_drawings_answer_is_never_shown(page: Page) -> None:
     draw(page, "7")
     expect(headline(page)).to_have_text("7")
     held[0].fulfill(json={"verdict": "digit", "headline": "1", "note": ""})
-    draw(page, "dot")  # a later answer has been through the page: the late one would show
+    draw(page, DOT)  # a later answer has been through the page: the late one would show
     answered(page)
     press(page, "Control+z")
     expect(headline(page)).to_have_text("7")
@@ -188,7 +189,7 @@ def test_an_answer_has_ten_meters_in_order_the_canvas_and_its_steps(page: Page) 
     page.get_by_text("Steps to the canvas").click()
     steps = page.locator(".steps:visible li")
     assert steps.count() >= 4
-    draw(page, "dot")
+    draw(page, DOT)
     answered(page)
     expect(steps.first).to_be_visible()  # a new stroke leaves them open
 
@@ -503,7 +504,7 @@ def test_a_drawing_stays_when_the_window_changes_its_shape(new_page: Callable[..
         return data.filter((value, at) => at % 4 === 3 && value).length / (pad.height ** 2);
     }"""
     assert pad_of(page).evaluate(inked) > 0.03
-    draw(page, "dot")
+    draw(page, DOT)
     press(page, "Control+z")
     expect(headline(page)).to_have_text("7")
 
@@ -684,8 +685,7 @@ def test_screenshots_for_the_readme(
     if not (folder := pytestconfig.getoption("--screenshots")):
         pytest.skip("only with --screenshots FOLDER")
     page = new_page(viewport={"width": 1060, "height": 800}, reduced_motion="reduce")
-    draw(page, "30,23 37,16 46,13 56,13 64,17 68,24 67,31 62,38 54,42 45,44")
-    draw(page, "45,44 56,45 66,50 71,58 71,67 67,76 58,83 47,85 36,83 27,77")
+    draw(page, "3")
     expect(headline(page)).to_have_text("3")
     page.get_by_text("Steps to the canvas").click()
     take_screenshot(page, Path(folder) / "sketchpad.png")
@@ -695,8 +695,7 @@ def test_screenshots_for_the_readme(
     page.get_by_text("Steps to the canvas").locator("visible=true").click()
     take_screenshot(page, Path(folder) / "upload.png")
     page = new_page(viewport={"width": 1200, "height": 630}, reduced_motion="reduce")
-    draw(page, "30,22 17,58 42,58 | 36,40 34,82")
-    draw(page, "57,35 62,25 70,21 78,25 80,35 76,46 67,58 57,74 55,78 67,78 82,77")
+    draw(page, "42")
     expect(headline(page)).to_have_text("42")
     take_screenshot(page, Path(folder) / "card.png")  # for those who share a link
 
