@@ -113,11 +113,11 @@ def test_undo_redo_and_clear_follow_the_drawing_and_its_answer(page: Page) -> No
 
 
 def test_the_eraser_takes_ink_away_and_clear_returns_to_the_pen(page: Page) -> None:
-    draw(page, "1")
+    draw(page, "50,15 50,85")
     expect(headline(page)).to_have_text("1")
     button(page, "Eraser").click()
     page.get_by_label("Width").fill("90")
-    draw(page, "40,5 40,95 | 55,5 55,95")
+    draw(page, "50,5 50,95")
     expect(note(page)).to_have_text("Nothing drawn yet")
     button(page, "Clear").click()
     expect(button(page, "Pen")).to_have_attribute("aria-pressed", "true")

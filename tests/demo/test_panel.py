@@ -164,7 +164,7 @@ def test_it_is_folded_and_then_asks_nothing(page: Page) -> None:
 
 def test_its_maps_follow_the_pen_and_the_ink_waits_until_it_lifts(page: Page) -> None:
     open_panel(page)
-    draw(page, "1")
+    draw(page, "50,15 50,85")
     expect(mattered(page)).to_contain_text("to make it a\xa01")
     before = [picture(option(page, name)) for name in ("C1, map 1 of 6", "F6, 84 units")]
     (x, y), (to_x, to_y) = points("50,15 20,40", page)[0]
@@ -306,11 +306,11 @@ def test_an_older_drawings_inside_is_never_shown(page: Page) -> None:
     page.route("**/inside?*", lambda route: held.append(route))
     open_panel(page)
     with page.expect_request("**/inside?*"):
-        draw(page, "1")
+        draw(page, "50,15 50,85")
     expect(headline(page)).to_have_text("1")
     clear(page)
     expect(mattered(page)).to_have_text("Nothing to look into yet.")
-    draw(page, "7")
+    draw(page, "30,18 70,18 46,85")
     expect(headline(page)).to_have_text("7")
     with page.expect_request("**/inside?*"):  # the older answer has been through the page
         held[0].continue_()
