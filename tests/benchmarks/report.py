@@ -29,7 +29,11 @@ from lenet_digits.training.metrics import CorruptedShare, Metrics, Miss, Seeds, 
 
 ROOT = Path(__file__).parent.parent.parent
 METRICS = ROOT / "weights/metrics.json"
-PAGES = ROOT / "README.md", Path(__file__).parent / "RESULTS.md"
+PAGES = (
+    ROOT / "README.md",
+    Path(__file__).parent / "RESULTS.md",
+    Path(__file__).parent / "NUMBERS.md",
+)
 RESULTS = Path(__file__).parent / "results"
 HEADLINE = {
     "sketch": "sketchpad drawings of 200 writers, every pen, colour and place",
@@ -60,6 +64,7 @@ NUMBERS = {
     "logbook": "cells of a clinic's logbook, digits 10 to 15 pixels high",
     "cheques": "amounts on bank cheques",
     "sudoku_pencil": "photos of whole sudoku grids, in part printed",
+    "sudoku_news": "the same, in a newspaper",
 }
 SETS = {name: f"{name}: {what}" for name, what in (HEADLINE | DIAGNOSTIC).items()}
 ORIGINAL, CROPPED = "original pipeline", "our weights, centre-crop"
@@ -175,6 +180,7 @@ def filled(text: str) -> str:
     parts = {
         "headline": [headline()],
         "results": [*real_input(), "", *other_figures()],
+        "numbers": [*numbers(), "", *single_digits()],
         "limits": [
             f"- {sentence}" for sentence in weaknesses(measured_metrics(Metrics.read(METRICS)))
         ],
@@ -185,6 +191,42 @@ def filled(text: str) -> str:
             before, rest = text.split(begin)
             text = before + begin + "\n".join(lines) + end + rest.split(end)[1]
     return text
+
+
+def numbers() -> list[str]:
+    """The table of numbers by real people."""
+    lines = [
+        _row("Pictures", "n", "Right, %", "95 % interval", "Digits right, %", "With marks, %",
+             "Accepted at 1 % error, %", "ms a picture"),
+        _row("---", *["--:"] * 7),
+    ]  # fmt: skip
+    for name, what in NUMBERS.items():
+        each = read("numbers.json")["sets"][name]
+        right, marks = each["right"], each.get("marks_right")
+        lines.append(
+            _row(
+                what,
+                right["n"],
+                f"**{_percent(right['share'])}**",
+                f"{_percent(right['low'])} to {_percent(right['high'])}",
+                _percent(each["digits"]),
+                _percent(marks["share"]) if marks else "",
+                f"{100 * each['accepted_at_1_percent']:.0f}",
+                f"{each['milliseconds']:.0f}",
+            )
+        )
+    return lines
+
+
+def single_digits() -> list[str]:
+    """What `read` makes of single digits, and of letters."""
+    single = read("numbers.json")["single"]
+    letters = single["false_digits"]
+    ours, alone = (_percent(single[name]) for name in ("mean_read", "mean_predict"))
+    return [
+        f"Of single digits (mean of seven sets) `read` reads {ours} % right, `predict` {alone} %.",
+        f"Digits are seen in {_percent(letters['share'])} % of {letters['n']} letters and words.",
+    ]
 
 
 def headline() -> str:

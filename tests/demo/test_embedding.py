@@ -132,3 +132,14 @@ def test_the_page_in_a_frame_is_one_view_and_scrolls_within_it(
     page.mouse.wheel(0, 300)
     frame.wait_for_function("document.body.scrollTop > 0")
     context.close()
+
+
+def test_the_quick_import_of_gradio_leaves_python_as_it_was() -> None:
+    code = (
+        "import inspect; before = inspect.getfile\n"
+        "from lenet_digits.demo.quick_gradio import gr\n"
+        "assert inspect.getfile is before\n"
+        "assert inspect.getfile(gr.Textbox).endswith('textbox.py')\n"
+        "print(gr.__version__)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
