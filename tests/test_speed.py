@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
+import pytest
 from benchmarks import speed
 
 DATA = Path(__file__).parent / "data"
@@ -42,3 +44,12 @@ def test_the_pictures_of_the_directory_can_be_read(tmp_path: Path) -> None:
     pictures = sorted((tmp_path / "pictures").iterdir())
     assert [path.suffix for path in pictures] == [".png", ".jpg"] * 3
     assert sum(predict(path).is_digit for path in pictures) >= 5
+
+
+@pytest.mark.parametrize("row", ["forward", "pad", "drawing", "photo", "cell", "five"])
+def test_rows_that_take_milliseconds_run(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if row == "forward":
+        pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    seconds = speed.CHILDREN[row](argparse.Namespace(rounds=1))
+    assert min(*seconds["ours"], *seconds["theirs"]) > 0

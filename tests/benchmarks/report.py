@@ -210,7 +210,7 @@ def numbers() -> list[str]:
                 f"**{_percent(right['share'])}**",
                 f"{_percent(right['low'])} to {_percent(right['high'])}",
                 _percent(each["digits"]),
-                _percent(marks["share"]) if marks else "",
+                _percent(marks["share"]) if marks and marks["n"] == right["n"] else "",
                 f"{100 * each['accepted_at_1_percent']:.0f}",
                 f"{each['milliseconds']:.0f}",
             )

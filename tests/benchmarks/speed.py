@@ -145,9 +145,9 @@ def forward(given: argparse.Namespace) -> dict[str, Any]:
     canvases = np.random.default_rng(0).random((1000, 28, 28), np.float32)
     session, network = onnx_session(threads), shipped_network()
     batch = canvases[:, None]
-    assert np.abs(session.run(None, {"canvases": batch})[0] - network(canvases)).max() < 1e-4
+    assert np.abs(session.run(None, {"canvases": batch})[0] - network.logits(canvases)).max() < 1e-4
     return take_turns(
-        lambda: network(canvases, threads=threads),
+        lambda: network.logits(canvases, threads=threads),
         lambda: session.run(None, {"canvases": batch}),
         given.rounds or 50,
     )
@@ -266,8 +266,8 @@ def largest(given: argparse.Namespace) -> dict[str, Any]:
         picture = Path(folder, "largest.jpg")
         picture.write_bytes(lines(8000, 6250))
         command = [sys.executable, "-c", AND_MEMORY]
-        small = spawn([*command, "predict", "examples/4-pencil.png"])
-        memory = {name: spawn([*command, name, str(picture)]) for name in ("predict", "read")}
+        small = memory_of([*command, "predict", "examples/4-pencil.png"])
+        memory = {name: memory_of([*command, name, str(picture)]) for name in ("predict", "read")}
         decode = f"from PIL import Image; Image.open({str(picture)!r}).load()"
         result = take_turns(
             lambda: spawn([sys.executable, "-m", "lenet_digits", "read", str(picture)]),
@@ -616,10 +616,10 @@ def to_csv(
         make(pictures, count)
         some = sorted(pictures.iterdir())[: count // 10]
         words = [sys.executable, "-c", AND_MEMORY, command, "--csv"]
-        memory = [spawn([*words, *map(str, some)], out), ""]
+        memory = [memory_of([*words, *map(str, some)], out), ""]
 
         def ours() -> None:
-            memory[1] = spawn([*words, str(pictures)], out)
+            memory[1] = memory_of([*words, str(pictures)], out)
 
         def theirs() -> None:
             module = "tests.benchmarks.speed"
@@ -658,6 +658,11 @@ def spawn(command: list[str], out: Path | None = None) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(command[:6])} ended with {done.returncode}: {done.stderr}")
     return done.stderr.strip()
+
+
+def memory_of(command: list[str], out: Path | None = None) -> str:
+    """Run `AND_MEMORY`; its last line on stderr, MB."""
+    return spawn(command, out).splitlines()[-1]
 
 
 def machine() -> dict[str, Any]:
