@@ -8,6 +8,7 @@ import importlib.util
 import json
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -121,3 +122,11 @@ def test_runs_are_told_apart_by_the_recipe_that_they_followed():
 def test_other_runs_are_refused(run, complaint):
     with pytest.raises(SystemExit, match=complaint):
         mnist.recipe_of(Path("run"), run, SHIPPED)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.parent.glob("*.py")), ids=lambda path: path.stem)
+def test_each_benchmark_finds_what_it_imports(path):
+    if path.stem in ("site", "pen"):
+        pytest.importorskip("playwright", reason="playwright is not installed")
+    command = [sys.executable, "-c", f"import tests.benchmarks.{path.stem}"]
+    subprocess.run(command, cwd=ROOT, check=True)

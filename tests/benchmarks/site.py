@@ -24,7 +24,7 @@ from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from lenet_digits.demo.identity import STATIC
+from lenet_digits.demo.fragments import STATIC
 from lenet_digits.demo.site import write_site
 
 from ..standins.release import make_release
